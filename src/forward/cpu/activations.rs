@@ -9,11 +9,12 @@
 
 use rayon::prelude::*;
 
-use super::fixed::{ActivationBits, Rounded};
+use super::fixed::{ActivationBits, Rounded, RoundedBlock, TILED, Tiled};
 use super::lanes::LANES;
 use super::matrix::Matrix;
-use super::processor::{Processor, Work, run};
-use super::unpack::CHUNK;
+use super::processor::{FEWEST_FOR_TILES, Processor, Work, has_tiles, run};
+use super::unpack::{BLOCK, CHUNK, CHUNKS};
+use crate::model::Encoding;
 
 /// Chunks below which one thread has rounded them before another would have woken.
 const WORTH_SHARING: usize = 256;
@@ -106,8 +107,12 @@ pub struct Input<'a> {
     column_stride: usize,
     /// Bits that they are rounded to.
     bits: ActivationBits,
-    /// Empty where no matrix has quantised weights.
+    /// Empty where no matrix has quantised weights that are multiplied by chunks.
     rounded: Vec<Rounded>,
+    /// Empty where no matrix has quantised weights that are multiplied by blocks.
+    blocks: Vec<RoundedBlock>,
+    /// The same by sixteen columns, where there are tiles and columns enough for them.
+    tiled: Vec<Tiled>,
 }
 
 impl<'a> Input<'a> {
@@ -118,11 +123,31 @@ impl<'a> Input<'a> {
         bits: ActivationBits,
         matrices: &[&Matrix<'_>],
     ) -> Self {
-        let rounded = Vec::new();
-        let mut input = Self { data, columns, panel_stride, column_stride, bits, rounded };
+        let mut input = Self {
+            data,
+            columns,
+            panel_stride,
+            column_stride,
+            bits,
+            rounded: Vec::new(),
+            blocks: Vec::new(),
+            tiled: Vec::new(),
+        };
         // For one column as for many: a request's bits must not hang on what runs beside it.
-        if matrices.iter().any(|matrix| matrix.encoding().is_quantised()) {
-            input.rounded = input.round();
+        let [mut by_block, mut by_chunk] = [false; 2];
+        for matrix in matrices.iter().filter(|matrix| matrix.encoding().is_quantised()) {
+            let is_by_block = input.goes_by_blocks(matrix.encoding());
+            by_block |= is_by_block;
+            by_chunk |= !is_by_block;
+        }
+        if by_chunk {
+            input.rounded = input.round::<Rounded>(CHUNK);
+        }
+        if by_block {
+            input.blocks = input.round::<RoundedBlock>(BLOCK);
+            if has_tiles() && columns >= FEWEST_FOR_TILES {
+                input.tiled = tiled(&input.blocks, columns);
+            }
         }
         input
     }
@@ -143,18 +168,28 @@ impl<'a> Input<'a> {
         Self::new(data, data.len() / stride, (LANES, stride), bits, matrices)
     }
 
-    /// Rounds every chunk of every column.
-    fn round(&self) -> Vec<Rounded> {
-        let count = self.data.len() / CHUNK;
-        let mut rounded = vec![Rounded::default(); count];
+    /// Whether weights of an encoding meet activations that are rounded with one scale for a whole
+    /// block of them.
+    #[inline(always)]
+    pub(crate) fn goes_by_blocks(&self, encoding: Encoding) -> bool {
+        self.bits == ActivationBits::Twenty && encoding.block_len() == BLOCK
+    }
+
+    /// Rounds all activations by pieces of `size` features, the columns of a piece one after
+    /// another.
+    fn round<R: RoundedPiece>(&self, size: usize) -> Vec<R> {
+        let features = self.data.len() / self.columns.max(1);
+        let count = features.div_ceil(size) * self.columns;
+        let mut rounded = vec![R::default(); count];
         // Half of what is worth sharing: the least that is shared has a piece for each of two
         // threads.
-        let piece = if count < WORTH_SHARING { count } else { WORTH_SHARING / 2 };
-        let round = |(index, out): (usize, &mut [Rounded])| {
+        let worth_sharing = WORTH_SHARING * CHUNK / size;
+        let piece = if count < worth_sharing { count } else { worth_sharing / 2 };
+        let round = |(index, out): (usize, &mut [R])| {
             run(Round { input: self, first: index * piece, out });
         };
         match count {
-            0..WORTH_SHARING => round((0, &mut rounded)),
+            _ if count < worth_sharing => round((0, &mut rounded)),
             _ => rounded.par_chunks_mut(piece).enumerate().for_each(round),
         }
         rounded
@@ -192,35 +227,89 @@ impl<'a> Input<'a> {
     pub fn rounded(&self, first: usize) -> &[Rounded] {
         &self.rounded[first / CHUNK * self.columns..][..self.columns]
     }
+
+    /// The 256 features from `first` of every column in fixed point.
+    ///
+    /// # Panics
+    /// When the input was made for no matrix whose weights are multiplied by blocks.
+    #[inline(always)]
+    pub(crate) fn rounded_block(&self, first: usize) -> &[RoundedBlock] {
+        &self.blocks[first / BLOCK * self.columns..][..self.columns]
+    }
+
+    /// The same by sixteen columns; nothing where there are no tiles, or too few columns.
+    #[inline(always)]
+    pub(crate) fn tiled_block(&self, first: usize) -> &[Tiled] {
+        let groups = self.columns.div_ceil(TILED);
+        self.tiled.get(first / BLOCK * groups..).map_or(&[], |of| &of[..groups.min(of.len())])
+    }
 }
 
-/// Rounds chunks from the `first`, the columns of a chunk one after another.
-struct Round<'a> {
+/// Blocks of `columns` columns each as tiles read them, by sixteen.
+fn tiled(blocks: &[RoundedBlock], columns: usize) -> Vec<Tiled> {
+    let groups = columns.div_ceil(TILED);
+    let of = |index: usize| {
+        let block = &blocks[index / groups * columns..][..columns];
+        let first = index % groups * TILED;
+        run(Tile(&block[first..columns.min(first + TILED)]))
+    };
+    (0..blocks.len() / columns * groups).into_par_iter().with_min_len(16).map(of).collect()
+}
+
+/// Puts columns side by side.
+struct Tile<'a>(&'a [RoundedBlock]);
+
+impl Work for Tile<'_> {
+    type Output = Tiled;
+
+    #[inline(always)]
+    fn with<P: Processor>(self, _: P) -> Tiled {
+        Tiled::new(self.0)
+    }
+}
+
+/// Activations that are rounded together.
+trait RoundedPiece: Default + Clone + Send {
+    /// Rounds those of piece `index`.
+    fn round(&mut self, input: &Input<'_>, index: usize);
+}
+
+impl RoundedPiece for Rounded {
+    #[inline(always)]
+    fn round(&mut self, input: &Input<'_>, index: usize) {
+        let x = input.chunk(index % input.columns, index / input.columns * CHUNK);
+        *self = match input.bits {
+            ActivationBits::Eight => Self::new::<1>(x),
+            ActivationBits::Sixteen => Self::new::<2>(x),
+            ActivationBits::Twenty => Self::new::<3>(x),
+        };
+    }
+}
+
+impl RoundedPiece for RoundedBlock {
+    #[inline(always)]
+    fn round(&mut self, input: &Input<'_>, index: usize) {
+        let (column, first) = (index % input.columns, index / input.columns * BLOCK);
+        let x: [_; CHUNKS] =
+            std::array::from_fn(|chunk| input.chunk(column, first + chunk * CHUNK));
+        self.round(x);
+    }
+}
+
+/// Rounds pieces from the `first`.
+struct Round<'a, R> {
     input: &'a Input<'a>,
     first: usize,
-    out: &'a mut [Rounded],
+    out: &'a mut [R],
 }
 
-impl Work for Round<'_> {
+impl<R: RoundedPiece> Work for Round<'_, R> {
     type Output = ();
 
     #[inline(always)]
     fn with<P: Processor>(self, _: P) {
-        match self.input.bits {
-            ActivationBits::Eight => self.round::<1>(),
-            ActivationBits::Sixteen => self.round::<2>(),
-            ActivationBits::Twenty => self.round::<3>(),
-        }
-    }
-}
-
-impl Round<'_> {
-    #[inline(always)]
-    fn round<const DIGITS: usize>(self) {
-        let columns = self.input.columns;
         for (index, out) in (self.first..).zip(self.out) {
-            let x = self.input.chunk(index % columns, index / columns * CHUNK);
-            *out = Rounded::new::<DIGITS>(x);
+            RoundedPiece::round(out, self.input, index);
         }
     }
 }

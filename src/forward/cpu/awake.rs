@@ -2,9 +2,15 @@
 //! microseconds: a thread that has gone to sleep between two of them takes long to come back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Looks for work between two offers of the processor to somebody else: some microseconds.
 const LOOKS: usize = 20;
+/// Offers without any work after which a thread sleeps in between: the pass waits for something
+/// else, such as a training step that was asked to let others go first.
+const OFFERS: usize = 2000;
+/// How long it sleeps then.
+const NAP: Duration = Duration::from_millis(1);
 /// Pauses between two looks, which cost the others memory traffic.
 const SPINS: usize = 4;
 
@@ -34,7 +40,10 @@ fn look_for_work(is_over: &AtomicBool) {
         looks += 1;
         if looks % LOOKS == 0 {
             // A machine whose processors are all taken has better uses for this one.
-            std::thread::yield_now();
+            match looks < OFFERS * LOOKS {
+                true => std::thread::yield_now(),
+                false => std::thread::sleep(NAP),
+            }
         } else {
             (0..SPINS).for_each(|_| std::hint::spin_loop());
         }

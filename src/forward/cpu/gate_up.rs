@@ -60,7 +60,7 @@ pub(super) fn gate_up(
 }
 
 /// `silu(gate) * up`, in place of the gate.
-fn activate(gate: &mut [f32], up: &[f32]) {
+pub(crate) fn activate(gate: &mut [f32], up: &[f32]) {
     run(Activate { gate, up });
 }
 

@@ -79,11 +79,15 @@ pub(crate) fn prefetch<T>(at: *const T) {
 /// the others.
 #[inline(always)]
 pub fn half(word: u32) -> f32 {
-    // The exponent's bias differs by 112, and multiplying by 2^112 also gives subnormal halves
-    // their value.
-    const REBIAS: f32 = f32::from_bits((127 + 112) << 23);
-    let magnitude = f32::from_bits((word & 0x7fff) << 13) * REBIAS;
-    f32::from_bits(magnitude.to_bits() | (word & 0x8000) << 16)
+    // The exponent's bias differs by 112. Subnormal halves, which scales of scales often are, get
+    // one more and lose it as a number: multiplied by 2^112 they would be subnormal floats before,
+    // each of which holds a processor up for a hundred cycles.
+    const REBIAS: u32 = 112 << 23;
+    const LEAST: u32 = 113 << 23;
+    let bits = (word & 0x7fff) << 13;
+    let subnormal = f32::from_bits(bits + LEAST) - f32::from_bits(LEAST);
+    let magnitude = if bits < 1 << 23 { subnormal.to_bits() } else { bits + REBIAS };
+    f32::from_bits(magnitude | (word & 0x8000) << 16)
 }
 
 /// `a * b + c`: fused where the processor does that in one instruction, in two steps where it would

@@ -11,7 +11,7 @@
 //! time.
 
 pub mod activations;
-mod adapters;
+pub(crate) mod adapters;
 pub mod attend;
 pub(crate) mod awake;
 mod cache;

@@ -12,16 +12,18 @@ use std::cell::Cell;
 use pulp::Simd;
 
 use super::activations::Input;
-use super::fixed::{ActivationBits, Rounded};
+use super::fixed::{ActivationBits, DIGITS, Rounded, RoundedBlock, digit_bits};
 use super::lanes::{LANES, multiply_add};
 use super::matrix::{Matrix, Segment};
-use super::processor::{Processor, Work, run};
-use super::unpack::{CHUNK, CHUNKS, Quants, Values, is_signed, plain, quants, scales_differ};
+use super::processor::{Processor, Scaled, ScaledFives, ScaledNibbles, ScaledSixes, Work, run};
+use super::unpack::{
+    BLOCK, CHUNK, CHUNKS, Quants, Values, is_signed, plain, quants, scales_differ,
+};
 use crate::model::Encoding;
 
 /// Columns of floats whose sums are held in registers together: with two vectors of rows each,
 /// twelve of the sixteen registers of AVX2.
-const BLOCK: usize = 6;
+const TOGETHER: usize = 6;
 
 /// Writes row group `group` of `matrix * input` to `out`: 64 sums per column, the rows past the
 /// matrix zero.
@@ -59,6 +61,15 @@ impl Work for Multiply<'_> {
             let mut packed = QUANTS.take().unwrap_or_default();
             for segment in matrix.segments(group) {
                 let to = (&mut *packed, &mut *out);
+                if input.goes_by_blocks(encoding) {
+                    let segment = (encoding, &segment);
+                    match encoding {
+                        Encoding::Q4_K => blocks::<P, ScaledNibbles>(processor, segment, input, to),
+                        Encoding::Q5_K => blocks::<P, ScaledFives>(processor, segment, input, to),
+                        _ => blocks::<P, ScaledSixes>(processor, segment, input, to),
+                    }
+                    continue;
+                }
                 match (is_signed(encoding), scales_differ(encoding)) {
                     (true, _) => {
                         quants_of_segment::<P, true, 8>(processor, encoding, &segment, input, to)
@@ -113,6 +124,52 @@ fn quants_of_segment<P: Processor, const SIGNED: bool, const WORDS: usize>(
             ActivationBits::Sixteen => add_block::<P, SIGNED, WORDS, 2>(processor, packed, x, out),
             ActivationBits::Twenty => add_block::<P, SIGNED, WORDS, 3>(processor, packed, x, out),
         }
+    }
+}
+
+/// Adds a segment of an encoding with scales of scales times every column to the sums.
+#[inline(always)]
+fn blocks<P: Processor, K: Scaled>(
+    processor: P,
+    (encoding, segment): (Encoding, &Segment<'_>),
+    input: &Input<'_>,
+    (packed, out): (&mut Quants, &mut [[f32; LANES]]),
+) {
+    for block in 0..segment.chunks / CHUNKS {
+        quants(processor, encoding, &segment.planes, (block, CHUNKS), packed);
+        let first = segment.first_column + block * BLOCK;
+        let (x, tiled) = (input.rounded_block(first), input.tiled_block(first));
+        let done = processor.add_block_columns::<K>(packed, (x, tiled), out);
+        for (x, sums) in x.iter().zip(out.iter_mut()).skip(done) {
+            let mut held = Sums(*sums);
+            let mut products = [[0; LANES]; DIGITS];
+            processor.block_products::<K>(packed, x, &mut products);
+            add_products::<P, K>(packed, x, &products, &mut held.0);
+            *sums = held.0;
+        }
+    }
+}
+
+/// Adds the products of a block with a column's digits to its sums.
+#[inline(always)]
+fn add_products<P: Processor, K: Scaled>(
+    quants: &Quants,
+    x: &RoundedBlock,
+    [low, middle, high]: &[[i32; LANES]; DIGITS],
+    sums: &mut [f32; LANES],
+) {
+    const DIGIT: f32 = (1 << digit_bits(DIGITS)) as f32;
+    if K::ZERO == 0 {
+        for (offset, total) in quants.offset.iter().zip(x.sums) {
+            for lane in 0..LANES {
+                sums[lane] = multiply_add::<P::Vectors>(offset[0][lane], total, sums[lane]);
+            }
+        }
+    }
+    for lane in 0..LANES {
+        let sum = multiply_add::<P::Vectors>(middle[lane] as f32, DIGIT, low[lane] as f32);
+        let sum = multiply_add::<P::Vectors>(high[lane] as f32, DIGIT * DIGIT, sum);
+        sums[lane] = multiply_add::<P::Vectors>(quants.whole[lane] * x.scale, sum, sums[lane]);
     }
 }
 
@@ -178,11 +235,11 @@ pub(crate) fn multiply_values<S: Simd>(
     first: usize,
     out: &mut [[f32; LANES]],
 ) {
-    let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
+    let (blocks, rest) = out.as_chunks_mut::<TOGETHER>();
     let mut column = 0;
     for block in blocks {
         multiply_block(simd, values, input, first, column, block);
-        column += BLOCK;
+        column += TOGETHER;
     }
     let (pairs, rest) = rest.as_chunks_mut::<2>();
     for pair in pairs {

@@ -9,10 +9,12 @@
 mod narrow;
 mod widen;
 
+pub(crate) use narrow::NarrowLayout;
+pub(crate) use widen::WidenLayout;
+
 use super::Column;
 use super::activations::Input;
 use super::cache::KvCache;
-use super::lanes::LANES;
 use crate::model::{Adapter, LowRank};
 
 /// Ranks that are computed together; a product's ranks are padded with zeros to whole blocks.
@@ -53,13 +55,8 @@ pub(super) struct CpuAdapter {
 /// What an adapter has for the matrices that read the same activations.
 #[derive(Debug, Default)]
 struct Factors {
-    /// All A of them, `[rank / 4][quarter of a panel][panel][rank % 4][16]`: what is multiplied
-    /// with the same 16 features lies together, and is read in this order.
-    a: Vec<f32>,
-    /// Ranks of all of them, whole blocks of 4.
-    ranks: usize,
-    /// Panels of 64 inputs.
-    panels: usize,
+    /// All A of them.
+    a: NarrowLayout,
     /// One for each matrix.
     parts: Vec<Part>,
 }
@@ -67,11 +64,9 @@ struct Factors {
 /// What an adapter has for one matrix: nothing, where its rank is 0.
 #[derive(Debug, Default)]
 struct Part {
-    /// B, `[row group][rank][64]`.
-    b: Vec<f32>,
+    b: WidenLayout,
     /// Where its ranks begin among all of the point.
     first: usize,
-    rank: usize,
     /// `alpha / rank`.
     scale: f32,
 }
@@ -106,37 +101,31 @@ impl Factors {
         let mut parts = Vec::new();
         for update in updates {
             parts.push(update.map_or_else(Part::default, |update| Part {
-                b: lanes_of_b(update),
+                b: WidenLayout::new(update.outputs, update.rank, |row, rank| {
+                    update.b[row * update.rank + rank]
+                }),
                 first: rank,
-                rank: update.rank,
                 scale: scale(update),
             }));
             rank += update.map_or(0, |update| update.rank);
         }
         let inputs = updates.iter().flatten().map(|update| update.inputs).max().unwrap_or(0);
-        let (ranks, panels) = (rank.next_multiple_of(RANKS), inputs.div_ceil(LANES));
-        let mut a = vec![0.0; ranks * panels * LANES];
-        let rows = updates.iter().flatten().flat_map(|update| update.a.chunks_exact(inputs));
-        for (rank, row) in rows.enumerate() {
-            for (feature, &number) in row.iter().enumerate() {
-                let (panel, quarter) = (feature / LANES, feature % LANES / SUMS);
-                let block = (rank / RANKS * (LANES / SUMS) + quarter) * panels + panel;
-                a[(block * RANKS + rank % RANKS) * SUMS + feature % SUMS] = number;
+        let rows: Vec<&[f32]> =
+            updates.iter().flatten().flat_map(|update| update.a.chunks_exact(inputs)).collect();
+        Self { a: NarrowLayout::new(inputs, rank, |feature, rank| rows[rank][feature]), parts }
+    }
+
+    /// `h` of some columns, times the factor of each column and of each matrix.
+    fn narrow(&self, input: &Input<'_>, columns: &[usize], scales: &[f32]) -> Vec<f32> {
+        let mut out = self.a.narrow(input, columns);
+        for (out, scale) in out.chunks_exact_mut(self.a.ranks()).zip(scales) {
+            for part in &self.parts {
+                let factor = part.scale * scale;
+                out[part.first..][..part.b.rank()].iter_mut().for_each(|sum| *sum *= factor);
             }
         }
-        Self { a, ranks, panels, parts }
+        out
     }
-}
-
-/// B by row group, rank and lane.
-fn lanes_of_b(update: &LowRank) -> Vec<f32> {
-    let mut b = vec![0.0; update.outputs.next_multiple_of(LANES) * update.rank];
-    for (row, ranks) in update.b.chunks_exact(update.rank).enumerate() {
-        for (rank, &number) in ranks.iter().enumerate() {
-            b[(row / LANES * update.rank + rank) * LANES + row % LANES] = number;
-        }
-    }
-    b
 }
 
 /// The adapters that act on columns of a pass, in ascending order.
@@ -190,8 +179,8 @@ impl<'a> LayerAdapters<'a> {
     pub fn updates(self, point: AdapterPoint, input: &Input<'_>) -> Updates<'a> {
         let update = |active: &'a ActiveAdapter<'a>| {
             let factors = &active.adapter.layers[self.layer][point as usize];
-            (factors.ranks > 0).then(|| Update {
-                narrow: narrow::narrow(factors, input, &active.columns, &active.factors),
+            (factors.a.ranks() > 0).then(|| Update {
+                narrow: factors.narrow(input, &active.columns, &active.factors),
                 factors,
                 columns: &active.columns,
             })
@@ -217,8 +206,8 @@ impl Updates<'_> {
     pub fn add(&self, matrix: usize, group: usize, out: &mut [f32]) {
         for Update { factors, columns, narrow } in &self.0 {
             let part = &factors.parts[matrix];
-            if part.rank > 0 {
-                widen::widen(part, group, (narrow, factors.ranks), columns, out);
+            if part.b.rank() > 0 {
+                part.b.add(group, (&narrow[part.first..], factors.a.ranks()), columns, out);
             }
         }
     }

@@ -6,7 +6,7 @@
 use pulp::Simd;
 use rayon::prelude::*;
 
-use super::{Factors, RANKS, SUMS};
+use super::{RANKS, SUMS};
 use crate::forward::cpu::activations::Input;
 use crate::forward::cpu::lanes::LANES;
 use crate::forward::cpu::processor::{Processor, Work, run};
@@ -19,36 +19,60 @@ const PIECE: usize = 4 * COLUMNS;
 /// Products below which one thread is done before another would have woken.
 const WORTH_SHARING: usize = 1 << 16;
 
-/// A times the features of some columns, times the factor of each column and matrix: `[column]
-/// [rank]`.
-pub(super) fn narrow(
-    factors: &Factors,
-    input: &Input<'_>,
-    columns: &[usize],
-    scales: &[f32],
-) -> Vec<f32> {
-    let ranks = factors.ranks;
-    let mut out = vec![0.0; columns.len() * ranks];
-    let piece = |((out, columns), scales): ((&mut [f32], &[usize]), &[f32])| {
-        run(Narrow { factors, input, columns, out });
-        for (out, scale) in out.chunks_exact_mut(ranks).zip(scales) {
-            for part in &factors.parts {
-                let factor = part.scale * scale;
-                out[part.first..][..part.rank].iter_mut().for_each(|sum| *sum *= factor);
+/// A as this product reads it: `[rank / 4][quarter of a panel][panel][rank % 4][16]`. What is
+/// multiplied with the same 16 features lies together, and is read in this order.
+#[derive(Debug, Default)]
+pub(crate) struct NarrowLayout {
+    numbers: Vec<f32>,
+    ranks: usize,
+    panels: usize,
+}
+
+impl NarrowLayout {
+    /// From numbers in any order: `at` gives that of a feature and a rank. The ranks are padded
+    /// with zeros to whole blocks of 4.
+    pub fn new(features: usize, rank: usize, at: impl Fn(usize, usize) -> f32) -> Self {
+        let (ranks, panels) = (rank.next_multiple_of(RANKS), features.div_ceil(LANES));
+        let mut numbers = vec![0.0; ranks * panels * LANES];
+        for rank in 0..rank {
+            for feature in 0..features {
+                let (panel, quarter) = (feature / LANES, feature % LANES / SUMS);
+                let block = (rank / RANKS * (LANES / SUMS) + quarter) * panels + panel;
+                let place = (block * RANKS + rank % RANKS) * SUMS + feature % SUMS;
+                numbers[place] = at(feature, rank);
             }
         }
-    };
-    if columns.len() * factors.a.len() < WORTH_SHARING {
-        piece(((&mut out, columns), scales));
-    } else {
-        let pieces = out.par_chunks_mut(PIECE * ranks).zip(columns.par_chunks(PIECE));
-        pieces.zip(scales.par_chunks(PIECE)).for_each(piece);
+        Self { numbers, ranks, panels }
     }
-    out
+
+    /// Ranks, with those that are padding.
+    pub fn ranks(&self) -> usize {
+        self.ranks
+    }
+
+    /// Numbers, with those that are padding.
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// A times the features of some columns: `[column][rank]`.
+    pub fn narrow(&self, input: &Input<'_>, columns: &[usize]) -> Vec<f32> {
+        let mut out = vec![0.0; columns.len() * self.ranks];
+        let piece = |(out, columns): (&mut [f32], &[usize])| {
+            run(Narrow { layout: self, input, columns, out });
+        };
+        if columns.len() * self.numbers.len() < WORTH_SHARING {
+            piece((&mut out, columns));
+        } else {
+            let pieces = out.par_chunks_mut(PIECE * self.ranks).zip(columns.par_chunks(PIECE));
+            pieces.for_each(piece);
+        }
+        out
+    }
 }
 
 struct Narrow<'a> {
-    factors: &'a Factors,
+    layout: &'a NarrowLayout,
     input: &'a Input<'a>,
     columns: &'a [usize],
     out: &'a mut [f32],
@@ -59,14 +83,14 @@ impl Work for Narrow<'_> {
 
     #[inline(always)]
     fn with<P: Processor>(self, processor: P) {
-        let Self { factors, input, columns, out } = self;
+        let Self { layout, input, columns, out } = self;
         let (blocks, rest) = columns.as_chunks::<COLUMNS>();
-        let (of_blocks, of_rest) = out.split_at_mut(blocks.len() * COLUMNS * factors.ranks);
-        for (columns, out) in blocks.iter().zip(of_blocks.chunks_mut(COLUMNS * factors.ranks)) {
-            narrow_columns(processor.vectors(), factors, input, columns, out);
+        let (of_blocks, of_rest) = out.split_at_mut(blocks.len() * COLUMNS * layout.ranks);
+        for (columns, out) in blocks.iter().zip(of_blocks.chunks_mut(COLUMNS * layout.ranks)) {
+            narrow_columns(processor.vectors(), layout, input, columns, out);
         }
-        for (column, out) in rest.iter().zip(of_rest.chunks_mut(factors.ranks)) {
-            narrow_columns(processor.vectors(), factors, input, &[*column], out);
+        for (column, out) in rest.iter().zip(of_rest.chunks_mut(layout.ranks)) {
+            narrow_columns(processor.vectors(), layout, input, &[*column], out);
         }
     }
 }
@@ -75,17 +99,17 @@ impl Work for Narrow<'_> {
 #[inline(always)]
 fn narrow_columns<S: Simd, const C: usize>(
     simd: S,
-    factors: &Factors,
+    layout: &NarrowLayout,
     input: &Input<'_>,
     columns: &[usize; C],
     out: &mut [f32],
 ) {
-    let ranks = factors.ranks;
-    let block = factors.panels * LANES * RANKS;
-    for (first, a) in (0..ranks).step_by(RANKS).zip(factors.a.chunks_exact(block)) {
+    let ranks = layout.ranks;
+    let block = layout.panels * LANES * RANKS;
+    for (first, a) in (0..ranks).step_by(RANKS).zip(layout.numbers.chunks_exact(block)) {
         let mut sums = [[[0.0; SUMS]; RANKS]; C];
         for vector in 0..SUMS / S::F32_LANES {
-            let held = products(simd, (a, factors.panels), input, columns, vector);
+            let held = products(simd, (a, layout.panels), input, columns, vector);
             for (sums, held) in sums.iter_mut().zip(&held) {
                 for (sums, held) in sums.iter_mut().zip(held) {
                     S::as_mut_simd_f32s(sums).0[vector] = *held;

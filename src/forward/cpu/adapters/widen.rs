@@ -2,26 +2,54 @@
 
 use pulp::Simd;
 
-use super::Part;
 use crate::forward::cpu::lanes::LANES;
 use crate::forward::cpu::processor::{Processor, Work, run};
 
 /// Columns whose sums are held in registers together, two vectors of each.
 const COLUMNS: usize = 4;
 
-/// Adds B times `h` of some columns to their sums of a row group. `h` lies `ranks` apart for each
-/// of these columns, the sums are `[column][64]` of all.
-pub(super) fn widen(
-    part: &Part,
-    group: usize,
-    (narrow, ranks): (&[f32], usize),
-    columns: &[usize],
-    out: &mut [f32],
-) {
-    let len = part.rank * LANES;
-    let b = part.b[group * len..][..len].as_chunks::<LANES>().0;
-    let (narrow, out) = (&narrow[part.first..], out.as_chunks_mut::<LANES>().0);
-    run(Widen { b, narrow, ranks, columns, out });
+/// B as this product reads it: `[row group][rank][64]`.
+#[derive(Debug, Default)]
+pub(crate) struct WidenLayout {
+    numbers: Vec<f32>,
+    rank: usize,
+}
+
+impl WidenLayout {
+    /// From numbers in any order: `at` gives that of a row and a rank.
+    pub fn new(rows: usize, rank: usize, at: impl Fn(usize, usize) -> f32) -> Self {
+        let mut numbers = vec![0.0; rows.next_multiple_of(LANES) * rank];
+        for row in 0..rows {
+            for of in 0..rank {
+                numbers[(row / LANES * rank + of) * LANES + row % LANES] = at(row, of);
+            }
+        }
+        Self { numbers, rank }
+    }
+
+    /// The rank; 0 where there is nothing to add.
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// Numbers, with those that are padding.
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Adds B times `h` of some columns to their sums of a row group. `h` lies `ranks` apart for
+    /// each of these columns, the sums are `[column][64]` of all.
+    pub fn add(
+        &self,
+        group: usize,
+        (narrow, ranks): (&[f32], usize),
+        columns: &[usize],
+        out: &mut [f32],
+    ) {
+        let len = self.rank * LANES;
+        let b = self.numbers[group * len..][..len].as_chunks::<LANES>().0;
+        run(Widen { b, narrow, ranks, columns, out: out.as_chunks_mut::<LANES>().0 });
+    }
 }
 
 struct Widen<'a> {

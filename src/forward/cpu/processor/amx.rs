@@ -5,6 +5,8 @@
 //! activations is a digit of as many columns. Rust has no stable functions for these instructions
 //! yet, so they are written out.
 
+mod blocks;
+
 use std::arch::asm;
 use std::arch::x86_64::__cpuid_count;
 use std::mem::offset_of;
@@ -14,16 +16,14 @@ use half::f16;
 use pulp::x86::V4;
 use pulp::{Simd, cast};
 
-use super::Processor;
 use super::x86::{Vnni, joined};
-use crate::forward::cpu::fixed::{Rounded, digit_bits};
+use super::{FEWEST_FOR_TILES, Processor, Scaled};
+use crate::forward::cpu::fixed::{self, Rounded, RoundedBlock, Tiled, digit_bits};
 use crate::forward::cpu::lanes::{LANES, LINE, Words};
 use crate::forward::cpu::unpack::{CHUNK, Quants};
 
 /// Columns of activations to a tile, at most.
 const COLUMNS: usize = 16;
-/// As many as are worth one.
-pub(super) const FEWEST: usize = 4;
 /// Rows of weights to a tile, as many as there are words in a line of it.
 const ROWS: usize = 16;
 
@@ -108,7 +108,21 @@ impl Shapes {
         }
         shapes
     }
+
+    /// Tiles 0 to 5: sums; 6: weights; 7: a digit of some columns' activations.
+    fn of_blocks(columns: usize) -> Self {
+        let mut shapes = Self::new(ROWS, columns);
+        for tile in 0..8 {
+            // Weights are 16 words of 16 rows.
+            let lines = if tile == 6 { ROWS } else { columns };
+            (shapes.lines[tile], shapes.bytes_per_line[tile]) = (lines as u8, ROWS as u16 * 4);
+        }
+        shapes
+    }
 }
+
+/// Words of 16 rows.
+type WordVector = <V4 as Simd>::u32s;
 
 /// Tiles of weights to a row group.
 const PANELS: usize = LANES / ROWS;
@@ -165,14 +179,44 @@ impl Processor for Amx {
         x: &[&[Rounded]],
         sums: &mut [[f32; LANES]],
     ) -> usize {
-        let rest = sums.len() % COLUMNS;
-        let count = if rest < FEWEST { sums.len() - rest } else { sums.len() };
+        let count = worth_tiles(sums.len());
         if count == 0 {
             return 0;
         }
         self.add_groups::<SIGNED, WORDS, DIGITS>(quants, x, &mut sums[..count]);
         count
     }
+
+    #[inline(always)]
+    fn block_products<K: Scaled>(
+        self,
+        quants: &Quants,
+        x: &RoundedBlock,
+        out: &mut [[i32; LANES]; fixed::DIGITS],
+    ) {
+        self.0.block_products::<K>(quants, x, out);
+    }
+
+    #[inline(always)]
+    fn add_block_columns<K: Scaled>(
+        self,
+        quants: &Quants,
+        (x, tiled): (&[RoundedBlock], &[Tiled]),
+        sums: &mut [[f32; LANES]],
+    ) -> usize {
+        // Of an input that was made where there are none, there are no tiles.
+        let count = if tiled.is_empty() { 0 } else { worth_tiles(sums.len()) };
+        if count > 0 {
+            blocks::add::<K>(self, quants, (&x[..count], tiled), &mut sums[..count]);
+        }
+        count
+    }
+}
+
+/// Of so many columns, those that are worth tiles.
+fn worth_tiles(columns: usize) -> usize {
+    let rest = columns % COLUMNS;
+    if rest < FEWEST_FOR_TILES { columns - rest } else { columns }
 }
 
 impl Amx {

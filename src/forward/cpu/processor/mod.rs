@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use half::f16;
 use pulp::Simd;
 
-use super::fixed::Rounded;
+use super::fixed::{DIGITS, Rounded, RoundedBlock, Tiled};
 use super::lanes::{LANES, LINE, Words, half};
 use super::unpack::Quants;
 
@@ -68,6 +68,73 @@ pub(crate) trait Processor: Copy {
     ) -> usize {
         0
     }
+
+    /// Per lane and digit of activations, the exact sum over a block of
+    /// `scale * (byte - ZERO) * digit`.
+    fn block_products<K: Scaled>(
+        self,
+        quants: &Quants,
+        x: &RoundedBlock,
+        out: &mut [[i32; LANES]; DIGITS],
+    );
+
+    /// As [`Processor::add_columns`], a block at a time. What is added to a sum is what
+    /// `multiply::add_products` adds.
+    #[inline(always)]
+    fn add_block_columns<K: Scaled>(
+        self,
+        _quants: &Quants,
+        _x: (&[RoundedBlock], &[Tiled]),
+        _sums: &mut [[f32; LANES]],
+    ) -> usize {
+        0
+    }
+}
+
+/// How bytes and integer scales make the weights of an encoding with scales of scales:
+/// `whole * scale * (byte - ZERO)`.
+pub(crate) trait Scaled: Copy + std::fmt::Debug {
+    /// Words of bytes whose sums with a digit of activations fit 16 bits: all or half of a chunk's.
+    const WORDS: usize;
+    /// The byte of a weight of zero.
+    const ZERO: i32;
+    /// A weight is two digits, the lower one of so many bits.
+    const LOWER_BITS: u32;
+    /// Whether the lower one is made from the lower bits of the scale, which no byte passes then.
+    const IS_BY_SCALE: bool;
+}
+
+/// Nibbles with scales of 6 bits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ScaledNibbles;
+
+impl Scaled for ScaledNibbles {
+    const WORDS: usize = 8;
+    const ZERO: i32 = 0;
+    const LOWER_BITS: u32 = 3;
+    const IS_BY_SCALE: bool = true;
+}
+
+/// Five bits with scales of 6 bits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ScaledFives;
+
+impl Scaled for ScaledFives {
+    const WORDS: usize = 4;
+    const ZERO: i32 = 0;
+    const LOWER_BITS: u32 = 3;
+    const IS_BY_SCALE: bool = true;
+}
+
+/// Six bits from -32 with scales of 8 bits, signed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ScaledSixes;
+
+impl Scaled for ScaledSixes {
+    const WORDS: usize = 4;
+    const ZERO: i32 = 32;
+    const LOWER_BITS: u32 = 7;
+    const IS_BY_SCALE: bool = false;
 }
 
 /// What is to be done with a processor's vectors. `with` must be inlined, and all that it calls;
@@ -140,6 +207,14 @@ impl Vectors {
         #[cfg(not(target_arch = "x86_64"))]
         return self == Self::Portable;
     }
+}
+
+/// Columns below which tiles are not worth it.
+pub(crate) const FEWEST_FOR_TILES: usize = 4;
+
+/// Whether passes use tiles here.
+pub(crate) fn has_tiles() -> bool {
+    Vectors::chosen() == Vectors::Amx
 }
 
 /// The name of the vectors that passes use here, as `PIXEL_LLM_VECTORS` may name them.

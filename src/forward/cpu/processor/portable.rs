@@ -2,9 +2,10 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::{Processor, Work};
-use crate::forward::cpu::fixed::Rounded;
+use super::{Processor, Scaled, Work};
+use crate::forward::cpu::fixed::{DIGITS, Rounded, RoundedBlock};
 use crate::forward::cpu::lanes::{LANES, LINE, Words};
+use crate::forward::cpu::unpack::{CHUNK, Quants};
 
 /// Plain integers; floats in whatever vectors there are.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +49,27 @@ impl<S: Simd> Processor for Portable<S> {
                     .to_le_bytes()
                     .map(|byte| if SIGNED { i32::from(byte as i8) } else { i32::from(byte) });
                 *out += bytes[0] * x[0] + bytes[1] * x[1] + bytes[2] * x[2] + bytes[3] * x[3];
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn block_products<K: Scaled>(
+        self,
+        quants: &Quants,
+        x: &RoundedBlock,
+        out: &mut [[i32; LANES]; DIGITS],
+    ) {
+        *out = [[0; LANES]; DIGITS];
+        for (at, words) in quants.bytes.as_flattened().iter().enumerate() {
+            let steps = &quants.steps[at / (CHUNK / 4)][at % (CHUNK / 4) / 4];
+            for (digit, out) in out.iter_mut().enumerate() {
+                let x = x.digits[digit][at].to_le_bytes().map(|x| i32::from(x as i8));
+                for lane in 0..LANES {
+                    let bytes = words[lane].to_le_bytes().map(|byte| i32::from(byte) - K::ZERO);
+                    let sum = bytes[0] * x[0] + bytes[1] * x[1] + bytes[2] * x[2] + bytes[3] * x[3];
+                    out[lane] += i32::from(steps[lane] as i16) * sum;
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Every kind of processor gives the same integers and finds every texel.
 
 use super::*;
-use crate::forward::cpu::unpack::CHUNK;
+use crate::forward::cpu::unpack::{BLOCK, CHUNK, CHUNKS};
 
 const WORDS: usize = CHUNK / 4;
 
@@ -141,4 +141,67 @@ fn texels_are_split_into_lanes_of_their_own() {
 fn the_vectors_chosen_are_here() {
     assert!(Vectors::chosen().are_here());
     assert_eq!(Vectors::ALL.iter().filter(|(name, _)| *name == vectors()).count(), 1);
+}
+
+/// What a processor makes of 256 activations times scaled bytes.
+struct BlockProducts<'a, K>(K, &'a Quants, &'a RoundedBlock);
+
+impl<K: Scaled> Work for BlockProducts<'_, K> {
+    type Output = [[i32; LANES]; DIGITS];
+
+    #[inline(always)]
+    fn with<P: Processor>(self, processor: P) -> Self::Output {
+        let mut out = [[1; LANES]; DIGITS];
+        processor.block_products::<K>(self.1, self.2, &mut out);
+        out
+    }
+}
+
+/// Holds the products of a block with bytes and scales of some bits to those of 64-bit integers:
+/// of any bytes in most lanes, of the least and the largest in the first.
+fn check_block<K: Scaled>(kind: K, x: &[f32; CHUNK], bytes: u32, scales: [i32; 2]) {
+    let mut rounded = RoundedBlock::default();
+    rounded.round([x; CHUNKS]);
+    let mut quants = Box::<Quants>::default();
+    let mix = |at: usize| (at as u32).wrapping_mul(0x9E37_79B9);
+    for (at, words) in quants.bytes.as_flattened_mut().iter_mut().enumerate() {
+        *words = std::array::from_fn(|lane| mix(at * LANES + lane) & bytes);
+        (words[0], words[1], words[2], words[3]) = (bytes, 0, bytes, 0);
+    }
+    for (at, steps) in quants.steps.as_flattened_mut().iter_mut().enumerate() {
+        let [least, most] = scales;
+        // Two neighbours have one scale but for those of six bits.
+        let at = if K::ZERO == 0 { at / 2 } else { at };
+        let of = |lane| least + (mix(at * LANES + lane + 7) >> 8) as i32 % (most - least + 1);
+        *steps = std::array::from_fn(|lane| of(lane) as u32 & 0xffff);
+        [steps[0], steps[1]] = [most as u32 & 0xffff; 2];
+        [steps[2], steps[3]] = [least as u32 & 0xffff; 2];
+    }
+    let expected: [[i64; LANES]; DIGITS] = std::array::from_fn(|digit| {
+        std::array::from_fn(|lane| {
+            let of = |at: usize| {
+                let byte = quants.bytes.as_flattened()[at / 4][lane].to_le_bytes()[at % 4];
+                let x = rounded.digits[digit][at / 4].to_le_bytes()[at % 4] as i8;
+                let step = quants.steps.as_flattened()[at / 16][lane] as i16;
+                i64::from(step) * (i64::from(byte) - i64::from(K::ZERO)) * i64::from(x)
+            };
+            (0..BLOCK).map(of).sum()
+        })
+    });
+    each(|vectors| {
+        let found = with(vectors, BlockProducts(kind, &quants, &rounded));
+        assert_eq!(found.map(|of| of.map(i64::from)), expected, "{vectors:?}, {kind:?}");
+    });
+}
+
+#[test]
+fn every_processor_gives_the_same_exact_sums_of_blocks() {
+    let some = std::array::from_fn(|i| if i == 20 { -9.0 } else { (i * i % 37) as f32 - 18.0 });
+    // All of a digit at its least or its largest.
+    let low = std::array::from_fn(|i| if i == 0 { 1_040_319.0 } else { 64.0 * 129.0 });
+    for x in [some, [1.0; CHUNK], [-1.0; CHUNK], low, low.map(|x: f32| -x)] {
+        check_block(ScaledNibbles, &x, 0x0f0f_0f0f, [0, 63]);
+        check_block(ScaledFives, &x, 0x1f1f_1f1f, [0, 63]);
+        check_block(ScaledSixes, &x, 0x3f3f_3f3f, [-128, 127]);
+    }
 }

@@ -1,6 +1,6 @@
 //! AVX2, AVX-512, and AVX-512 with VNNI.
 
-use std::arch::x86_64::_mm512_dpbusd_epi32;
+use std::arch::x86_64::{_mm512_dpbusd_epi32, _mm512_dpwssd_epi32};
 
 use half::f16;
 use pulp::core_arch::x86::Avx512vnni;
@@ -8,9 +8,10 @@ use pulp::x86::{V3, V4};
 use pulp::{Simd, WithSimd, cast};
 
 use super::amx::Amx;
-use super::{Processor, Vectors, Work, portable};
-use crate::forward::cpu::fixed::{Rounded, digit_bits};
+use super::{Processor, Scaled, Vectors, Work, portable};
+use crate::forward::cpu::fixed::{DIGITS, Rounded, RoundedBlock, digit_bits};
 use crate::forward::cpu::lanes::{LANES, LINE, Words};
+use crate::forward::cpu::unpack::{CHUNK, CHUNKS, Quants};
 
 /// What makes a signed byte an unsigned one that is 128 more.
 const SIGNS: u32 = 0x8080_8080;
@@ -178,6 +179,16 @@ impl<S: Integers> Processor for S {
             (true, _) => of_signed_halves::<_, WORDS, DIGITS>(self, words, part, x, out),
             (false, _) => of_unsigned::<_, WORDS, DIGITS>(self, words, part, x, out),
         }
+    }
+
+    #[inline(always)]
+    fn block_products<K: Scaled>(
+        self,
+        quants: &Quants,
+        x: &RoundedBlock,
+        out: &mut [[i32; LANES]; DIGITS],
+    ) {
+        of_block::<_, K>(self, quants, x, out);
     }
 }
 
@@ -347,6 +358,55 @@ fn of_unsigned<S: Integers, const WORDS: usize, const DIGITS: usize>(
     }
 }
 
+/// The products of all rows with a block: sums of 16 bits, times the scale where they are widened.
+#[inline(always)]
+fn of_block<S: Integers, K: Scaled>(
+    simd: S,
+    quants: &Quants,
+    x: &RoundedBlock,
+    out: &mut [[i32; LANES]; DIGITS],
+) {
+    for first in 0..LANES / S::U32_LANES / 4 {
+        let fours = |words: &Words| S::as_simd_u32s(words).0.as_chunks::<4>().0[first];
+        let mut totals = [[simd.splat_u32s(0); 4]; DIGITS];
+        for (part, words) in quants.bytes.as_flattened().chunks_exact(K::WORDS).enumerate() {
+            let (word, half) = (part * K::WORDS, part * K::WORDS / 4);
+            let mut sums = [[simd.splat_u32s(0); 4]; DIGITS];
+            if K::ZERO != 0 {
+                // Half of what is to be taken away to each of the two sums of 16 bits of a lane.
+                // A sum of eight bytes from -16 times digits, and eight digits times 16 from the
+                // other half: at most 47 * 64 * 8 + 16 * 64 * 8 = 32,256.
+                for (digit, sums) in sums.iter_mut().enumerate() {
+                    let start = -K::ZERO / 2 * i32::from(x.digit_sums[digit][half]);
+                    *sums = [simd.splat_u32s(u32::from(start as u16) * 0x0001_0001); 4];
+                }
+            }
+            for (index, words) in (word..).zip(words) {
+                let rows = fours(words);
+                for (digit, sums) in sums.iter_mut().enumerate() {
+                    let x = simd.splat_u32s(x.digits[digit][index]);
+                    for (sum, row) in sums.iter_mut().zip(rows) {
+                        *sum = simd.add_short(*sum, simd.byte_pairs(row, x));
+                    }
+                }
+            }
+            let steps = fours(&quants.steps[half / 2][half % 2]);
+            for (vector, steps) in steps.into_iter().enumerate() {
+                let twice = simd.wrapping_dyn_shl_u32s(steps, simd.splat_u32s(16));
+                let twice = simd.or_u32s(steps, twice);
+                for (digit, totals) in totals.iter_mut().enumerate() {
+                    let products = simd.pairs(sums[digit][vector], twice);
+                    totals[vector] = simd.add(totals[vector], products);
+                }
+            }
+        }
+        for (out, totals) in out.iter_mut().zip(totals) {
+            let out = &mut S::as_mut_simd_i32s(out).0.as_chunks_mut::<4>().0[first];
+            out.iter_mut().zip(totals).for_each(|(out, total)| *out = cast(total));
+        }
+    }
+}
+
 /// AVX-512 with VNNI.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Vnni(V4);
@@ -374,6 +434,13 @@ impl Vnni {
     fn add_fours(self, sum: Word16, unsigned: Word16, signed: Word16) -> Word16 {
         // SAFETY: there is a `Vnni` only where `try_new` found the instruction.
         cast(unsafe { _mm512_dpbusd_epi32(cast(sum), cast(unsigned), cast(signed)) })
+    }
+
+    /// Adds to each sum two products of 16 bits.
+    #[inline(always)]
+    fn add_pairs(self, sum: Word16, a: Word16, b: Word16) -> Word16 {
+        // SAFETY: as above.
+        cast(unsafe { _mm512_dpwssd_epi32(cast(sum), cast(a), cast(b)) })
     }
 }
 
@@ -432,6 +499,48 @@ impl Processor for Vnni {
         for (vector, out) in out.iter_mut().enumerate() {
             let of_vector = std::array::from_fn::<_, DIGITS, _>(|digit| sums[digit][vector]);
             *out = cast(joined(simd, of_vector, digit_bits(DIGITS)));
+        }
+    }
+
+    #[inline(always)]
+    fn block_products<K: Scaled>(
+        self,
+        quants: &Quants,
+        x: &RoundedBlock,
+        out: &mut [[i32; LANES]; DIGITS],
+    ) {
+        let simd = self.0;
+        let mut totals = [[simd.splat_u32s(0); 4]; DIGITS];
+        for chunk in 0..CHUNKS {
+            for part in 0..CHUNK / 4 / K::WORDS {
+                let mut sums = [[simd.splat_u32s(0); 4]; DIGITS];
+                if K::ZERO != 0 {
+                    for (digit, sums) in sums.iter_mut().enumerate() {
+                        let of_digit = i32::from(x.digit_sums[digit][chunk * 2 + part]);
+                        *sums = [simd.splat_u32s((-K::ZERO * of_digit) as u32); 4];
+                    }
+                }
+                for word in part * K::WORDS..(part + 1) * K::WORDS {
+                    let (rows, _) = V4::as_simd_u32s(&quants.bytes[chunk][word]);
+                    for (digit, sums) in sums.iter_mut().enumerate() {
+                        let x = simd.splat_u32s(x.digits[digit][chunk * (CHUNK / 4) + word]);
+                        for (sum, &row) in sums.iter_mut().zip(rows) {
+                            *sum = self.add_fours(*sum, row, x);
+                        }
+                    }
+                }
+                // A sum fits 16 bits; the upper half of a scale's word is zero.
+                let (steps, _) = V4::as_simd_u32s(&quants.steps[chunk][part]);
+                for (vector, &steps) in steps.iter().enumerate() {
+                    for (digit, totals) in totals.iter_mut().enumerate() {
+                        totals[vector] = self.add_pairs(totals[vector], sums[digit][vector], steps);
+                    }
+                }
+            }
+        }
+        for (out, totals) in out.iter_mut().zip(totals) {
+            let (out, _) = V4::as_mut_simd_i32s(out);
+            out.iter_mut().zip(totals).for_each(|(out, total)| *out = cast(total));
         }
     }
 }

@@ -54,13 +54,17 @@ pub(crate) fn six_bit_scales<P: Processor>(
         factors[0][lane] = half(wholes[lane]);
         factors[1][lane] = half(wholes[lane] >> 16);
     }
+    out.whole = factors[0];
     for chunk in 0..CHUNKS {
         let ([scales, minima], shift) = (&bytes[chunk / 4], chunk % 4 * 8);
         let (scale, offset) = (&mut out.scale[chunk][0], &mut out.offset[chunk][0]);
+        let steps = &mut out.steps[chunk];
         for lane in 0..LANES {
             let [scales, minima] = [scales[lane], minima[lane]].map(|of| of >> shift & 63);
             // Both products are exact: 11 bits by 6 fit the 24 of an `f32`.
             scale[lane] = factors[0][lane] * scales as i32 as f32;
+            steps[0][lane] = scales;
+            steps[1][lane] = scales;
             offset[lane] = -(factors[1][lane] * minima as i32 as f32);
         }
     }

@@ -29,6 +29,9 @@ pub(crate) const CHUNK: usize = 32;
 /// Chunks in a block of 256 weights, which are unpacked together: they share texels of scales.
 pub(crate) const CHUNKS: usize = 8;
 
+/// Weights of a block of the encodings with scales of scales.
+pub(crate) const BLOCK: usize = CHUNK * CHUNKS;
+
 /// The planes of a row group within one tile; those that an encoding lacks are empty.
 pub(crate) type Planes<'a> = [Lines<'a>; 4];
 
@@ -42,6 +45,10 @@ pub struct Quants {
     pub scale: [[Floats; 2]; CHUNKS],
     /// As the scale.
     pub offset: [[Floats; 2]; CHUNKS],
+    /// Of the encodings with scales of scales: the scale of a block's scales.
+    pub whole: Floats,
+    /// Their scales as integers, in the lower 16 bits of a word, for each half of a chunk.
+    pub steps: [[Words; 2]; CHUNKS],
 }
 
 /// The weights of a chunk: `values[column][lane]`.
@@ -51,7 +58,13 @@ pub struct Values(pub [Floats; CHUNK]);
 impl Default for Quants {
     fn default() -> Self {
         let zeros = [[[0.0; LANES]; 2]; CHUNKS];
-        Self { bytes: [[[0; LANES]; CHUNK / 4]; CHUNKS], scale: zeros, offset: zeros }
+        Self {
+            bytes: [[[0; LANES]; CHUNK / 4]; CHUNKS],
+            scale: zeros,
+            offset: zeros,
+            whole: [0.0; LANES],
+            steps: [[[0; LANES]; 2]; CHUNKS],
+        }
     }
 }
 

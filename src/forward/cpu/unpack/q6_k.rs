@@ -37,12 +37,16 @@ pub fn unpack<P: Processor>(processor: P, planes: &Planes<'_>, block: usize, out
     for lane in 0..LANES {
         whole[lane] = half(wholes[block / 2 % 4][lane] >> (block % 2 * 16));
     }
+    out.whole = whole;
     for chunk in 0..CHUNKS {
         for part in 0..2 {
             let (bytes, shift) = (&scales[chunk / 2], 24 - 8 * (chunk % 2 * 2 + part));
             let (scale, offset) = (&mut out.scale[chunk][part], &mut out.offset[chunk][part]);
+            let steps = &mut out.steps[chunk][part];
             for lane in 0..LANES {
-                scale[lane] = whole[lane] * ((bytes[lane] << shift) as i32 >> 24) as f32;
+                let step = (bytes[lane] << shift) as i32 >> 24;
+                steps[lane] = step as u32 & 0xffff;
+                scale[lane] = whole[lane] * step as f32;
                 // Exact, as the scale is: 11 bits by 8, then by a power of two.
                 offset[lane] = scale[lane] * -32.0;
             }
