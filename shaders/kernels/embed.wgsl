@@ -8,7 +8,7 @@
 @group(0) @binding(4) var<uniform> params: EmbedParams;
 // Weight of the first norm.
 @group(0) @binding(5) var<storage, read> gain: array<vec4<f32>>;
-// Token, position, first row of its sequence in the cache, a spare word.
+// Token, position, first row of its sequence in the cache, its sequence.
 @group(0) @binding(6) var<storage, read> columns: array<vec4<u32>>;
 // What the persistent workgroups count with, which begins at 0 in every step, but for the first
 // word; the second is how many columns there are.

@@ -9,8 +9,25 @@
 #import pixel_llm::phases::add::{add_attention, add_feed_forward}
 #import pixel_llm::phases::gate_up::gate_and_up
 
+#ifdef ADAPTERS
+#import pixel_llm::adapters::{adapted, narrowed_first, narrow_column, ranks_of}
+
+// Each workgroup for itself what adapters make of a point's inputs: less than a wait for others.
+fn narrow_all(point: u32, count: u32, lane: u32) {
+    let ranks = ranks_of(point);
+    for (var i = 0u; i < ranks; i++) {
+        for (var column = 0u; column < count; column++) {
+            narrow_column(point, i, column, lane);
+        }
+    }
+}
+#endif
+
 @compute @workgroup_size(8)
-fn fused_layer(@builtin(local_invocation_index) lane: u32) {
+fn fused_layer(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
 #if COLUMNS == 1
     let count = 1u;
 #else
@@ -22,6 +39,11 @@ fn fused_layer(@builtin(local_invocation_index) lane: u32) {
     let qkv = layer.qkv;
     let groups = (qkv.query.rows + 63u) / 64u + (qkv.key.rows + 63u) / 64u
         + (qkv.value.rows + 63u) / 64u;
+#ifdef ADAPTERS
+    // At most eight columns, each with its ranks.
+    narrowed_first = group.x * 8u * adapted[0].y;
+    narrow_all(0u, count, lane);
+#endif
     for (var i = next_work_item(items, lane); i < groups; i = next_work_item(items, lane)) {
         for (var first = 0u; first < count; first += #{COLUMNS}u) {
             project_qkv(qkv, i, first, lane);
@@ -55,6 +77,9 @@ fn fused_layer(@builtin(local_invocation_index) lane: u32) {
     }
 
     let rows = (layer.project.matrix.rows + 31u) / 32u;
+#ifdef ADAPTERS
+    narrow_all(1u, count, lane);
+#endif
     for (var i = next_work_item(items + 2u, lane); i < rows; i = next_work_item(items + 2u, lane)) {
         for (var first = 0u; first < count; first += #{COLUMNS}u) {
             add_attention(i, first, count, lane);
@@ -66,6 +91,9 @@ fn fused_layer(@builtin(local_invocation_index) lane: u32) {
 
     let hidden = (layer.gate_up.gate.rows + 31u) / 32u;
     let gates = items + 3u;
+#ifdef ADAPTERS
+    narrow_all(2u, count, lane);
+#endif
     for (var i = next_work_item(gates, lane); i < hidden; i = next_work_item(gates, lane)) {
         for (var first = 0u; first < count; first += #{COLUMNS}u) {
             gate_and_up(layer.gate_up, i, first, lane);
@@ -75,6 +103,9 @@ fn fused_layer(@builtin(local_invocation_index) lane: u32) {
         return;
     }
 
+#ifdef ADAPTERS
+    narrow_all(3u, count, lane);
+#endif
     for (var i = next_work_item(items + 4u, lane); i < rows; i = next_work_item(items + 4u, lane)) {
         for (var first = 0u; first < count; first += #{COLUMNS}u) {
             add_feed_forward(i, first, count, lane);

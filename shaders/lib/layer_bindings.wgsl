@@ -10,7 +10,7 @@
 @group(0) @binding(6) var<storage, read> vectors: array<vec4<f32>>;
 // Cosine and sine of every pair, by position: two pairs per quad.
 @group(0) @binding(7) var<storage, read> angles: array<vec4<f32>>;
-// Token, position, first row of its sequence in the cache, a spare word.
+// Token, position, first row of its sequence in the cache, its sequence.
 @group(0) @binding(8) var<storage, read> columns: array<vec4<u32>>;
 // A factor per layer and head.
 @group(0) @binding(11) var<storage, read> head_scale: array<f32>;

@@ -82,12 +82,6 @@ pub(crate) enum OpenError {
          it out"
     )]
     CacheType,
-    /// An adapter of graphics is asked to compute with an adapter of a model.
-    #[error(
-        "--lora: adapters are computed on the processor; use --device cpu or auto, or `pixel-llm \
-         merge` to have a model that a GPU computes"
-    )]
-    GpuAdapters,
     /// Activations of fewer bits on an adapter.
     #[error(
         "--activation-bits: an adapter computes with activations of 32 bits; use --device cpu, or \
@@ -134,12 +128,6 @@ pub(crate) fn open_engine(
     progress: &dyn OpenProgress,
 ) -> Result<Box<dyn Engine>, OpenError> {
     check_context(&model, options.context)?;
-    if !adapters.adapters.is_empty() {
-        if options.device == Device::Gpu {
-            return Err(OpenError::GpuAdapters);
-        }
-        options.device = Device::Cpu;
-    }
     if options.cache_type != CacheType::F32 {
         if options.device == Device::Gpu {
             return Err(OpenError::CacheType);
@@ -155,7 +143,7 @@ pub(crate) fn open_engine(
     let most = model.config().context_length;
     let model = Arc::new(model);
     #[cfg(feature = "world")]
-    if let Some(engine) = on_gpu::open(&model, options, progress)? {
+    if let Some(engine) = on_gpu::open(&model, options, adapters, progress)? {
         return Ok(engine);
     }
     #[cfg(not(feature = "world"))]
@@ -189,19 +177,35 @@ pub(crate) fn check_context(model: &PixelModel, context: Option<u32>) -> Result<
 mod on_gpu {
     use std::sync::Arc;
 
-    use super::{Device, EngineOptions, GPU_CONTEXT, OpenError, OpenProgress};
+    use super::{Device, EngineAdapters, EngineOptions, GPU_CONTEXT, OpenError, OpenProgress};
     use crate::engine::Engine;
     use crate::engine::gpu::headless::{AdapterFacts, GpuChoice, may_have_gpu};
     use crate::engine::gpu::{GpuEngine, KernelConfig, trial};
     use crate::model::{Cache, PixelModel};
     use crate::residency::compute::weights_in_bytes;
 
-    /// The engine on an adapter, or `None` where the processor is to compute.
+    /// The engine on an adapter with the adapters of a model, or `None` where the processor is to
+    /// compute.
     pub fn open(
         model: &Arc<PixelModel>,
         options: EngineOptions,
+        adapters: &EngineAdapters,
         progress: &dyn OpenProgress,
     ) -> Result<Option<Box<dyn Engine>>, OpenError> {
+        let Some(mut engine) = open_alone(model, options, progress)? else { return Ok(None) };
+        if !adapters.adapters.is_empty() {
+            let all: Vec<_> = adapters.adapters.iter().cloned().map(Arc::new).collect();
+            engine.set_adapters(model, &all, adapters.usual.clone())?;
+        }
+        Ok(Some(Box::new(engine)))
+    }
+
+    /// The engine with the model alone.
+    fn open_alone(
+        model: &Arc<PixelModel>,
+        options: EngineOptions,
+        progress: &dyn OpenProgress,
+    ) -> Result<Option<GpuEngine>, OpenError> {
         let EngineOptions { device, try_software, slots, context, gpu_memory, .. } = options;
         let context = context.unwrap_or(model.config().context_length.min(GPU_CONTEXT)) as usize;
         let auto = device == Device::Auto;
@@ -242,7 +246,7 @@ mod on_gpu {
             None if streamed && time_processor => return Ok(None),
             None if streamed => {
                 let _compiling = compiling();
-                return Ok(Some(Box::new(open(KernelConfig::usual(&adapter))?)));
+                return Ok(Some(open(KernelConfig::usual(&adapter))?));
             }
             None => {
                 let sizes = (slots, context);
@@ -265,12 +269,12 @@ mod on_gpu {
         }
         // What was tried has its threads where they belong already.
         if let Some(engine) = tried {
-            return Ok(Some(Box::new(engine)));
+            return Ok(Some(engine));
         }
         let _compiling = compiling();
         let mut engine = open(verdict.plan())?;
         trial::settle(&mut engine)?;
-        Ok(Some(Box::new(engine)))
+        Ok(Some(engine))
     }
 
     /// Makes a trial and keeps what it finds.

@@ -7,7 +7,9 @@ use bevy::shader::ShaderDefVal;
 use naga_oil::compose::{
     ComposableModuleDescriptor, Composer, NagaModuleDescriptor, ShaderDefValue, ShaderType,
 };
-use pixel_llm::forward::gpu::kernels::{KernelFamily, KernelSource, SOURCES};
+use pixel_llm::forward::gpu::kernels::{
+    KernelFamily, KernelSource, SOURCES, adapters_def, has_adapters,
+};
 use pixel_llm::forward::gpu::shaders::{embedded, is_library};
 use pixel_llm::training::gpu::kernels as training;
 use pixel_llm::world::draw::Look;
@@ -81,7 +83,7 @@ fn every_kernel_composes_and_validates_in_every_variant() {
             .unwrap_or_else(|| panic!("no {file}"));
         let variants = (source.variants)();
         assert!(!variants.is_empty(), "{file} is compiled at least once");
-        for variant in variants.into_iter().flat_map(|variant| {
+        for variant in with_adapters(source, variants).into_iter().flat_map(|variant| {
             KernelFamily::ALL.map(|family| [variant.clone(), family.shader_defs()].concat())
         }) {
             let module = compose(&mut composer, &file, text, defs(&variant))
@@ -89,7 +91,8 @@ fn every_kernel_composes_and_validates_in_every_variant() {
             let entry = module.entry_points.iter().find(|entry| entry.name == source.name);
             assert!(entry.is_some(), "{file} has the entry point {}", source.name);
             let textures = variant.contains(&ShaderDefVal::Bool("TEXTURES".into(), true));
-            let difference = bindings::difference(&module, source.bindings, textures);
+            let all = source.bindings_with(&variant);
+            let difference = bindings::difference(&module, &all, textures);
             assert_eq!(difference, None, "{file}");
             let names = bindings::names(&module).map(str::to_owned);
             declared.extend(names.map(|name| (names_of(source), name)));
@@ -103,6 +106,20 @@ fn every_kernel_composes_and_validates_in_every_variant() {
             assert!(is_declared, "no shader of {} and its like has {name}", source.name);
         }
     }
+}
+
+/// Kernels of a layer are compiled with adapters too.
+fn with_adapters(
+    source: &KernelSource,
+    mut variants: Vec<Vec<ShaderDefVal>>,
+) -> Vec<Vec<ShaderDefVal>> {
+    let is_of_layer = source.bindings.iter().any(|bound| bound.name == "head_scale");
+    if is_of_layer && !variants.iter().any(|variant| has_adapters(variant)) {
+        let adapted = variants.iter().map(|variant| [&variant[..], &[adapters_def()]].concat());
+        let adapted: Vec<_> = adapted.collect();
+        variants.extend(adapted);
+    }
+    variants
 }
 
 /// All kernels and their files.

@@ -6,11 +6,15 @@
 #import pixel_llm::activations::{places, quad_at, set_quad}
 #import pixel_llm::columns::columns_from
 #import pixel_llm::layer_bindings::{layer, gains, vector_at, output_biases, down_biases}
+#ifdef ADAPTERS
+#import pixel_llm::adapters::update_of
+#endif
 #import pixel_llm::multiply::{multiply_four, of_column}
 
 // Adds to COLUMNS of `count` columns. The activations begin at `place`, the weight of the next norm
-// at `gain`, the biases at `bias`.
+// at `gain`, the biases at `bias`; `matrix` is its number among those of a layer.
 fn add_to_residual(
+    matrix: u32,
     m: MatrixParams,
     factor: f32,
     place: u32,
@@ -31,7 +35,11 @@ fn add_to_residual(
             var v = vec4<f32>();
             if lane < 8u && quad * 4u < m.rows {
                 let at = column * (m.rows >> 2u) + quad;
-                v = quad_at(places.residual + at) + (of_column(product, j) + biases) * factor;
+                var given = of_column(product, j) + biases;
+#ifdef ADAPTERS
+                given += update_of(matrix, quad * 4u, column);
+#endif
+                v = quad_at(places.residual + at) + given * factor;
                 set_quad(places.residual + at, v);
                 set_quad(places.scaled + at, v * gains[min(gain + quad, arrayLength(&gains) - 1u)]);
             }
@@ -52,7 +60,7 @@ fn add_attention(unit: u32, first: u32, count: u32, lane: u32) {
     let m = layer.project.matrix;
     let factor = layer.project.layer_scale;
     add_to_residual(
-        m, factor, places.attended, 0u, output_biases(), unit, first, count, lane,
+        3u, m, factor, places.attended, 0u, output_biases(), unit, first, count, lane,
     );
 }
 
@@ -61,6 +69,6 @@ fn add_feed_forward(unit: u32, first: u32, count: u32, lane: u32) {
     let m = layer.down.matrix;
     let factor = layer.down.layer_scale;
     add_to_residual(
-        m, factor, places.hidden, m.rows >> 2u, down_biases(), unit, first, count, lane,
+        6u, m, factor, places.hidden, m.rows >> 2u, down_biases(), unit, first, count, lane,
     );
 }

@@ -4,6 +4,9 @@
 #import pixel_llm::types::QkvParams
 #import pixel_llm::activations::{places, set_quad, inverse_rms}
 #import pixel_llm::columns::columns_from
+#ifdef ADAPTERS
+#import pixel_llm::adapters::update_of
+#endif
 #import pixel_llm::multiply::{multiply_eight, of_column}
 
 fn project_qkv(params: QkvParams, unit: u32, first: u32, lane: u32) {
@@ -44,8 +47,15 @@ fn project_qkv(params: QkvParams, unit: u32, first: u32, lane: u32) {
             let scale = inverse_rms(column, m.columns, params.norm_epsilon, lane);
             if lane < 8u && row < m.rows {
                 let at = places.projected + ((column * stride + start + row) >> 2u);
-                set_quad(at, of_column(products.low, j) * scale);
-                set_quad(at + 1u, of_column(products.high, j) * scale);
+#ifdef ADAPTERS
+                let low = update_of(part, row, column);
+                let high = update_of(part, row + 4u, column);
+#else
+                let low = vec4<f32>();
+                let high = vec4<f32>();
+#endif
+                set_quad(at, of_column(products.low, j) * scale + low);
+                set_quad(at + 1u, of_column(products.high, j) * scale + high);
             }
         }
     }

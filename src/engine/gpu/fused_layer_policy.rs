@@ -41,8 +41,6 @@ pub(crate) enum FusedLayerPolicy {
     UntilSlow,
     /// Those of one column that fit what is left of a frame.
     WithinFrame {
-        /// What a step takes, by the last ones.
-        took: Option<Duration>,
         /// Steps until the next is tried.
         rest: u32,
     },
@@ -51,44 +49,40 @@ pub(crate) enum FusedLayerPolicy {
 impl FusedLayerPolicy {
     /// For a window, which knows nothing yet.
     pub(crate) fn within_frame() -> Self {
-        Self::WithinFrame { took: None, rest: 0 }
+        Self::WithinFrame { rest: 0 }
     }
 
-    /// Whether the next step has fused layers, with so much of the frame's budget left.
-    pub(super) fn may_fuse(&mut self, model: &GpuModel, columns: usize, left: Duration) -> bool {
+    /// Whether the next step has fused layers. `fits` says whether what is submitted first is
+    /// expected to end within what is left of the frame's budget.
+    pub(super) fn may_fuse(&mut self, model: &GpuModel, columns: usize, fits: bool) -> bool {
         let wanted = match self {
             Self::UntilSlow => model.fused_layers,
             Self::WithinFrame { .. } => columns == 1,
         };
-        wanted && model.has_fused_layers() && self.may_begin(left)
+        wanted && model.has_fused_layers() && self.may_begin(fits)
     }
 
-    fn may_begin(&mut self, left: Duration) -> bool {
-        let Self::WithinFrame { took, rest } = self else { return true };
+    fn may_begin(&mut self, fits: bool) -> bool {
+        let Self::WithinFrame { rest } = self else { return true };
         if *rest > 0 {
             *rest -= 1;
             return false;
         }
-        took.is_none_or(|took| took <= left)
+        fits
     }
 
-    /// Learns from a fused step that ended, of frames that may compute for `budget`. False where
-    /// the model's layers are not to be fused any more unless somebody asks for it.
+    /// Learns from a submission of fused layers that ended, of frames that may compute for
+    /// `budget`. False where the model's layers are not to be fused any more unless somebody asks
+    /// for it.
     pub(super) fn ended(&mut self, barriers: Barriers, took: Duration, budget: Duration) -> bool {
-        let Self::WithinFrame { took: expected, rest } = self else {
+        let Self::WithinFrame { rest } = self else {
             return barriers.failed == 0 && barriers.slow <= MOST_SLOW;
         };
-        (*expected, *rest) = if barriers.failed > 0 {
-            // What a failed step took says nothing.
-            (None, REST)
+        if barriers.failed > 0 {
+            *rest = REST;
         } else if took > budget {
-            // Forgotten too, or one slow step would rule out all later ones: what is left of a
-            // frame is never more than its budget.
-            (None, SHORT_REST)
-        } else {
-            // A longer one counts at once, a shorter one with time.
-            (Some(expected.map_or(took, |before| took.max((before * 3 + took) / 4))), *rest)
-        };
+            *rest = SHORT_REST;
+        }
         true
     }
 }
@@ -100,22 +94,16 @@ mod tests {
     const FAST: Barriers = Barriers { failed: 0, slow: 0 };
 
     #[test]
-    fn a_crew_gets_what_fits_the_frame_and_rests_after_a_failure() {
+    fn fused_layers_rest_after_a_failure_and_after_what_took_too_long() {
         let ms = Duration::from_millis;
         let mut policy = FusedLayerPolicy::within_frame();
-        assert!(policy.may_begin(ms(60)));
-        policy.ended(FAST, ms(25), ms(60));
-        assert!(policy.may_begin(ms(30)) && !policy.may_begin(ms(20)));
-        policy.ended(FAST, ms(40), ms(60));
-        assert!(!policy.may_begin(ms(30)), "a longer one counts at once");
-        for _ in 0..20 {
-            policy.ended(FAST, ms(25), ms(60));
-        }
-        assert!(policy.may_begin(ms(30)));
+        assert!(policy.may_begin(true) && !policy.may_begin(false));
+        policy.ended(FAST, ms(50), ms(60));
+        assert!(policy.may_begin(true));
         policy.ended(FAST, ms(70), ms(60));
-        assert_eq!((0..100).position(|_| policy.may_begin(ms(60))), Some(SHORT_REST as usize));
+        assert_eq!((0..100).position(|_| policy.may_begin(true)), Some(SHORT_REST as usize));
         policy.ended(Barriers { failed: 1, ..FAST }, ms(10), ms(60));
-        assert_eq!((0..100).position(|_| policy.may_begin(ms(60))), Some(REST as usize));
+        assert_eq!((0..100).position(|_| policy.may_begin(true)), Some(REST as usize));
     }
 
     #[test]

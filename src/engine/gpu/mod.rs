@@ -8,6 +8,7 @@ mod draws;
 mod fused_layer_policy;
 pub mod headless;
 mod profile;
+mod slices;
 mod stepper;
 pub(crate) mod threads;
 pub mod trial;
@@ -28,12 +29,13 @@ use crate::forward::gpu::model::{
 use crate::forward::gpu::shaders::{ShaderError, ShadersPlugin, load_sources};
 use crate::forward::gpu::{ForwardPlugin, ForwardState, ForwardStatus, InterventionsPlugin};
 use crate::forward::sampling::Sampler;
-use crate::forward::{Hook, Interventions};
-use crate::model::PixelModel;
+use crate::forward::{AdapterSet, Hook, Interventions};
+use crate::model::{Adapter, PixelModel};
 use crate::residency::ResidencyMetrics;
 use crate::residency::compute::Pool;
 use crate::size::MemorySize;
 use crate::tiles::{ModelIndex, Muted, Scale, spawn_model};
+use crate::words::counted;
 use batch_steps::{BatchSteps, BatchStepsPlugin, FrameWork};
 use bevy::{
     app::App,
@@ -183,6 +185,27 @@ impl GpuEngine {
             }
         }
         Err(GpuEngineError::Kernels(format!("not ready after {STARTING_FRAMES} frames")))
+    }
+
+    /// Puts adapters beside the model, and has those of a set act wherever a batch does not say
+    /// otherwise.
+    ///
+    /// # Errors
+    /// One does not fit the model or the device.
+    pub fn set_adapters(
+        &mut self,
+        model: &PixelModel,
+        adapters: &[Arc<Adapter>],
+        usual: AdapterSet,
+    ) -> Result<(), GpuEngineError> {
+        let slots = self.sizes.slots;
+        let world = self.render_world();
+        GpuModel::set_adapters(world, model, adapters)?;
+        let queue = world.resource::<RenderQueue>().clone();
+        let mut network = world.resource_mut::<GpuModel>();
+        (0..slots).for_each(|slot| network.set_slot(&queue, slot, &usual));
+        world.resource_mut::<BatchSteps>().stepper.usual = usual;
+        Ok(())
     }
 
     /// The model on the device, to look at it or change it.
@@ -368,7 +391,12 @@ impl Engine for GpuEngine {
                 [pool.plan().size_in_bytes(), pool.plan().streamed_bytes()].map(MemorySize);
             format!(", streamed through {slots}, {bytes} per pass")
         });
-        format!("{} ({:?}), {}{streamed}", adapter.name, adapter.backend, self.plan().name())
+        let with = match self.network().0.adapter_count() {
+            0 => String::new(),
+            count => format!(", {}", counted(count as u64, "adapter")),
+        };
+        let plan = self.plan().name();
+        format!("{} ({:?}), {plan}{with}{streamed}", adapter.name, adapter.backend)
     }
 
     fn residency(&self) -> Option<ResidencyMetrics> {

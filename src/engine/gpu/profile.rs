@@ -48,9 +48,11 @@ pub(super) fn run_alone(
     stepper::write_columns(engine.render_world(), &batch.columns, &rows);
     engine.wait()?;
     let sample = if wanted > 0 { SamplingMode::Greedy } else { SamplingMode::None };
+    let adapted = stepper::is_adapted(engine.network().0, &batch.columns);
     let step = Step {
         columns,
         wanted,
+        adapted,
         sample,
         tokens,
         kernel_by_kernel: batch.shares_sequences(),

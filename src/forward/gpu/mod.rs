@@ -3,6 +3,7 @@
 //! In: a [`GpuModelSource`](model::GpuModelSource), and a [`Step`](model::Step) before each forward
 //! step. Out: logits and sampled tokens in the buffers of [`GpuModel`](model::GpuModel).
 
+pub(crate) mod adapter_places;
 mod driver;
 mod interventions;
 pub mod kernels;

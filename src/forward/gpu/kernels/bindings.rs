@@ -100,6 +100,16 @@ bindings! {
 }
 
 bindings! {
+    /// Of every kernel of a layer on which adapters act, behind those of the layer.
+    AdapterBindings {
+        factors: Quads,
+        adapted: Read,
+        strengths: Read,
+        narrowed: Quads,
+    }
+}
+
+bindings! {
     LogitsBindings {
         weights: Pages,
         tile_place: Read,

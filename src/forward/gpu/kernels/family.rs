@@ -25,6 +25,19 @@ pub(super) fn has_textures(defs: &[ShaderDefVal]) -> bool {
     defs.contains(&ShaderDefVal::Bool(TEXTURES.into(), true))
 }
 
+/// What says that adapters act.
+const ADAPTERS: &str = "ADAPTERS";
+
+/// What compiles a kernel of a layer on which adapters act.
+pub fn adapters_def() -> ShaderDefVal {
+    ShaderDefVal::Bool(ADAPTERS.into(), true)
+}
+
+/// Whether a kernel that is compiled so is bound to adapters.
+pub fn has_adapters(defs: &[ShaderDefVal]) -> bool {
+    defs.contains(&adapters_def())
+}
+
 impl KernelFamily {
     /// The combinations that the shaders are written for.
     pub const ALL: [Self; 6] = [

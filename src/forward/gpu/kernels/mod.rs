@@ -9,6 +9,7 @@ mod family;
 pub mod fused_layer;
 pub mod gate_up;
 pub mod logits;
+pub mod narrow;
 pub mod project;
 pub mod qkv;
 pub mod rope;
@@ -16,7 +17,7 @@ pub mod sample;
 mod variants;
 
 pub use bindings::{Binding, BindingKind};
-pub use family::KernelFamily;
+pub use family::{KernelFamily, adapters_def, has_adapters};
 pub use variants::{COLUMNS_TOGETHER, encoding_def, product_defs, readings, variant_for};
 
 use std::sync::OnceLock;
@@ -25,8 +26,9 @@ use bevy::{
     prelude::*,
     render::{
         render_resource::{
-            BindGroup, BindGroupEntry, BindGroupLayoutDescriptor, CachedComputePipelineId,
-            CachedPipelineState, ComputePass, ComputePipelineDescriptor, PipelineCache,
+            BindGroup, BindGroupEntry, BindGroupLayoutDescriptor, BindingResource,
+            CachedComputePipelineId, CachedPipelineState, ComputePass, ComputePipelineDescriptor,
+            PipelineCache,
         },
         renderer::RenderDevice,
     },
@@ -72,6 +74,14 @@ pub struct KernelSource {
     pub variants: fn() -> Vec<Vec<ShaderDefVal>>,
 }
 
+impl KernelSource {
+    /// What it is bound to where it is compiled so: adapters too, where they act.
+    pub fn bindings_with(&self, shader_defs: &[ShaderDefVal]) -> Vec<Binding> {
+        let more = if has_adapters(shader_defs) { bindings::AdapterBindings::LIST } else { &[] };
+        [self.bindings, more].concat()
+    }
+}
+
 /// All kernels, in the order of their names.
 pub const SOURCES: &[&KernelSource] = &[
     &attend::SOURCE,
@@ -80,6 +90,7 @@ pub const SOURCES: &[&KernelSource] = &[
     &embed::SOURCE,
     &gate_up::SOURCE,
     &logits::SOURCE,
+    &narrow::SOURCE,
     &project::SOURCE,
     &qkv::SOURCE,
     &rope::SOURCE,
@@ -103,7 +114,8 @@ impl Kernel {
         shaders: &Shaders,
     ) -> Self {
         let textures = family::has_textures(&shader_defs);
-        let layout = bindings::layout(source.name, source.bindings, textures);
+        let all = source.bindings_with(&shader_defs);
+        let layout = bindings::layout(source.name, &all, textures);
         let shader = shaders.handle(&format!("kernels/{}.wgsl", source.name));
         Self { source, layout, shader, shader_defs, pipeline: OnceLock::new() }
     }
@@ -148,8 +160,33 @@ impl Kernel {
         resources: B,
     ) -> BindGroup {
         assert_eq!(self.source.bindings, B::LIST, "{} has other bindings", self.name());
+        self.bind_all(device, cache, resources.resources())
+    }
+
+    /// Binds resources of a kernel of a layer and those of adapters that act on it.
+    ///
+    /// # Panics
+    /// The kernel is not compiled with adapters.
+    pub(super) fn bind_with_adapters<'a>(
+        &self,
+        device: &RenderDevice,
+        cache: &PipelineCache,
+        layer: bindings::LayerBindings<'a>,
+        adapters: bindings::AdapterBindings<'a>,
+    ) -> BindGroup {
+        assert!(has_adapters(&self.shader_defs), "{} takes no adapters", self.name());
+        let resources = layer.resources().into_iter().chain(adapters.resources());
+        self.bind_all(device, cache, resources.collect())
+    }
+
+    fn bind_all(
+        &self,
+        device: &RenderDevice,
+        cache: &PipelineCache,
+        resources: Vec<BindingResource<'_>>,
+    ) -> BindGroup {
         let entries: Vec<_> = (0..)
-            .zip(resources.resources())
+            .zip(resources)
             .map(|(binding, resource)| BindGroupEntry { binding, resource })
             .collect();
         device.create_bind_group(self.name(), &cache.get_bind_group_layout(&self.layout), &entries)

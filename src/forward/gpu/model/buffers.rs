@@ -10,9 +10,6 @@ use crate::forward::gpu::kernels::fused_layer::{WORDS, WORDS_PER_LAYER};
 use crate::forward::params::Places;
 use crate::model::ModelConfig;
 
-/// In a column's fourth word: no logits are wanted.
-pub const NO_LOGITS: u32 = u32::MAX;
-
 /// Quads of a row of the activations, as the shader `activations` has them.
 const ROW: u64 = 1024;
 /// Positions of a row of keys or values, as the shader `cache` has them.
@@ -105,7 +102,7 @@ pub struct SamplingBuffers {
 /// Every buffer that is not a weight or a parameter.
 #[derive(Debug)]
 pub struct Buffers {
-    /// Token, position, first row of the sequence in the cache and a spare word, per column.
+    /// Token, position, first row of the sequence in the cache and the sequence, per column.
     pub columns: Buffer,
     /// The column of each row of logits.
     pub wanted: Buffer,

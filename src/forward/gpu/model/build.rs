@@ -11,6 +11,7 @@ use bevy::{
     shader::ShaderDefVal,
 };
 
+use super::adapters::{AdapterResources, AdaptersOnDevice};
 use super::buffers::Buffers;
 use super::vectors::{norm_weights, vectors};
 use super::weights::{Piece, Weights};
@@ -19,13 +20,14 @@ use crate::forward::Interventions;
 use crate::forward::bind::{BoundLayer, BoundMatrix, BoundModel, LayerVector, rope_params};
 use crate::forward::cpu::Column;
 use crate::forward::cpu::rope::Rotation;
+use crate::forward::gpu::adapter_places::GROUPS;
 use crate::forward::gpu::kernels::bindings::{
     Bindings, EmbedBindings, LayerBindings, LogitsBindings, SampleBindings,
 };
 use crate::forward::gpu::kernels::{
-    COLUMNS_TOGETHER, KernelFamily, KernelId, KernelSource, Kernels, attend, down, embed,
-    encoding_def, fused_layer, gate_up, logits, product_defs, project, qkv, readings, rope, sample,
-    variant_for,
+    COLUMNS_TOGETHER, KernelFamily, KernelId, KernelSource, Kernels, adapters_def, attend, down,
+    embed, encoding_def, fused_layer, gate_up, logits, narrow, product_defs, project, qkv,
+    readings, rope, sample, variant_for,
 };
 use crate::forward::gpu::shaders::Shaders;
 use crate::forward::params::{
@@ -112,6 +114,10 @@ pub struct GpuModel {
     pub(super) logits: KernelStage,
     /// Sampling by the chain, and the greedy one.
     pub(super) sample: [KernelStage; 2],
+    pub(super) adapters: Option<AdaptersOnDevice>,
+    /// Where activations begin, and cosines and sines: what layers are bound to.
+    places: Buffer,
+    angles: Buffer,
 }
 
 impl GpuModel {
@@ -132,7 +138,8 @@ impl GpuModel {
     /// The kernels of a step without its hooks, some of them more than once.
     pub(super) fn needed(&self, step: &Step, fused: bool) -> impl Iterator<Item = KernelId> {
         let with = |columns| move |stage| (stage, columns);
-        let layers = [&self.embed].into_iter().chain(&self.layers).map(with(step.columns));
+        let layers = self.layer_stages(step.adapted);
+        let layers = [&self.embed].into_iter().chain(layers).map(with(step.columns));
         let output = self.output_pieces.iter().chain([&self.logits]).chain(self.sampling(step));
         let stages =
             layers.chain(output.map(with(step.wanted))).filter(|(_, columns)| *columns > 0);
@@ -168,7 +175,9 @@ impl GpuModel {
     /// The kernels of one step of so many columns, in their order; with fused layers only where
     /// that is asked for.
     pub fn kernels(&self, columns: u32, fused: bool) -> Vec<KernelUse> {
-        let layers = self.layers.iter().flat_map(|stage| self.plan(stage, columns, fused));
+        let adapted = (0..self.sizes.slots).any(|slot| !self.slot_adapters(slot).is_empty());
+        let layers = self.layer_stages(adapted).iter();
+        let layers = layers.flat_map(|stage| self.plan(stage, columns, fused));
         let before = self.embed.dispatches.iter();
         let pieces = self.output_pieces.iter().flat_map(|stage| &stage.dispatches);
         let after = pieces.chain(&self.logits.dispatches).chain(&self.sample[0].dispatches);
@@ -233,6 +242,7 @@ pub(super) fn build_network(
         kernels.ahead = wanted.compile_ahead;
         let builder = ModelBuilder {
             family: wanted.family,
+            adapted: false,
             kernels: &mut kernels,
             device: &device,
             queue: &queue,
@@ -254,13 +264,15 @@ pub(super) fn build_network(
     }
 }
 
-struct ModelBuilder<'a> {
-    family: KernelFamily,
-    kernels: &'a mut Kernels,
-    device: &'a RenderDevice,
-    queue: &'a RenderQueue,
-    cache: &'a PipelineCache,
-    shaders: &'a Shaders,
+pub(super) struct ModelBuilder<'a> {
+    pub family: KernelFamily,
+    /// Whether adapters act on the layers.
+    pub adapted: bool,
+    pub kernels: &'a mut Kernels,
+    pub device: &'a RenderDevice,
+    pub queue: &'a RenderQueue,
+    pub cache: &'a PipelineCache,
+    pub shaders: &'a Shaders,
 }
 
 /// What all stages of a model are made from.
@@ -273,6 +285,40 @@ struct Shared<'a> {
     weights: &'a Weights,
     places: Buffer,
     angles: Buffer,
+}
+
+/// Buffers that a layer has for itself.
+#[derive(Clone, Copy)]
+struct LayerBuffers<'a> {
+    params: &'a Buffer,
+    norm_weights: &'a Buffer,
+    vectors: &'a Buffer,
+}
+
+/// What the kernels of a layer are bound to.
+fn layer_bindings<'a>(
+    b: &'a Buffers,
+    index: usize,
+    layer: LayerBuffers<'a>,
+    pages: &'a Pages,
+    (places, angles): (&'a Buffer, &'a Buffer),
+) -> LayerBindings<'a> {
+    let [keys, values] = &b.cache[index];
+    LayerBindings {
+        weights: BindingResource::TextureView(&pages.view),
+        tile_place: pages.tile_place.as_entire_binding(),
+        activations: b.activations.binding(),
+        places: places.as_entire_binding(),
+        layer: layer.params.as_entire_binding(),
+        gains: layer.norm_weights.as_entire_binding(),
+        vectors: layer.vectors.as_entire_binding(),
+        angles: angles.as_entire_binding(),
+        columns: b.columns.as_entire_binding(),
+        keys: keys.binding(),
+        values: values.binding(),
+        head_scale: b.head_scale.as_entire_binding(),
+        barriers: b.barriers.as_entire_binding(),
+    }
 }
 
 /// A layer, and what can be written to while it is there.
@@ -317,6 +363,8 @@ impl ModelBuilder<'_> {
         workgroups: u32,
     ) -> Dispatch {
         defs.extend(self.family.shader_defs());
+        // All kernels of a stage share what they are bound to.
+        defs.extend(self.adapted.then(adapters_def));
         let kernel = self.kernels.request(source, defs, self.shaders);
         Dispatch {
             name: source.name,
@@ -396,6 +444,7 @@ impl ModelBuilder<'_> {
         let mut output_pieces = self.logits(&shared);
         let logits = output_pieces.pop().expect("the output matrix has rows");
         let sample = self.sample(&shared);
+        let Shared { places, angles, .. } = shared;
         let (pages, pool) = weights.into_parts();
         let network = GpuModel {
             pages,
@@ -412,6 +461,9 @@ impl ModelBuilder<'_> {
             output_pieces,
             logits,
             sample,
+            adapters: None,
+            places,
+            angles,
         };
         Ok((network, pool))
     }
@@ -441,27 +493,71 @@ impl ModelBuilder<'_> {
         let uniform = self.uniform(&params);
         let norm_weights = self.numbers("gains", &norm_weights(bound, index));
         let vectors = self.numbers("vectors", &vectors(layer, config));
-        let [keys, values] = &b.cache[index];
         let dispatches = self.layer_dispatches(&params, layer);
         let pages = shared.weights.layer(params.qkv.layer);
-        let resources = LayerBindings {
-            weights: BindingResource::TextureView(&pages.view),
-            tile_place: pages.tile_place.as_entire_binding(),
-            activations: b.activations.binding(),
-            places: shared.places.as_entire_binding(),
-            layer: uniform.as_entire_binding(),
-            gains: norm_weights.as_entire_binding(),
-            vectors: vectors.as_entire_binding(),
-            angles: shared.angles.as_entire_binding(),
-            columns: b.columns.as_entire_binding(),
-            keys: keys.binding(),
-            values: values.binding(),
-            head_scale: b.head_scale.as_entire_binding(),
-            barriers: b.barriers.as_entire_binding(),
-        };
+        let own = LayerBuffers { params: &uniform, norm_weights: &norm_weights, vectors: &vectors };
+        let resources = layer_bindings(b, index, own, pages, (&shared.places, &shared.angles));
         let mut stage = self.stage(resources, dispatches);
-        stage.whole = self.fused_layer(&params, layer, shared.workgroups, shared.sizes);
+        stage.whole = self.fused_layer(&params, layer, shared.workgroups, shared.sizes, 0);
         LayerOnDevice { stage, params: uniform, norm_weights, vectors }
+    }
+
+    /// The layers of a model on the device, with adapters that have so many quads of ranks in each
+    /// group of a layer's matrices.
+    pub(super) fn adapted_layers(
+        mut self,
+        network: &GpuModel,
+        bound: &BoundModel,
+        pool: Option<&Pool>,
+        adapters: &AdapterResources,
+        ranks: impl Fn(usize) -> [u32; GROUPS],
+    ) -> Vec<KernelStage> {
+        let sizes = network.sizes;
+        let mut stages = Vec::new();
+        for (index, layer) in bound.layers.iter().enumerate() {
+            let params = layer.params(&network.config, sizes.columns, 1.0);
+            let ranks = ranks(index);
+            let dispatches = self.layer_dispatches(&params, layer);
+            let dispatches = self.with_narrow(dispatches, ranks);
+            let own = LayerBuffers {
+                params: &network.layer_params[index],
+                // Behind that of the embedding.
+                norm_weights: &network.norm_weights[index + 1],
+                vectors: &network.vectors[index],
+            };
+            let pages = pool.map_or(&network.pages, |pool| pool.slot(&pool.plan().units[index]));
+            let shared = (&network.places, &network.angles);
+            let resources = layer_bindings(&network.buffers, index, own, pages, shared);
+            let kernel = self.kernels.get(dispatches[0].kernel);
+            let group =
+                kernel.bind_with_adapters(self.device, self.cache, resources, adapters.bindings());
+            let turns = narrow_turns(&params, ranks);
+            let workgroups = network.buffers.places.workgroups;
+            let whole = self.fused_layer(&params, layer, workgroups, sizes, turns);
+            stages.push(KernelStage { group, dispatches, whole });
+        }
+        stages
+    }
+
+    /// Before each product what adapters make of its inputs.
+    fn with_narrow(&mut self, dispatches: Vec<Dispatch>, ranks: [u32; GROUPS]) -> Vec<Dispatch> {
+        let mut all = Vec::new();
+        for dispatch in dispatches {
+            let point = match dispatch.name {
+                // Matrices of several encodings have a dispatch each, and one `A x`.
+                name if name == qkv::SOURCE.name && all.is_empty() => Some(0),
+                name if name == project::SOURCE.name => Some(1),
+                name if name == gate_up::SOURCE.name => Some(2),
+                name if name == down::SOURCE.name => Some(3),
+                _ => None,
+            };
+            if let Some(point) = point.filter(|&point| ranks[point] > 0) {
+                let defs = narrow::shader_defs(point as u32);
+                all.push(self.dispatch(&narrow::SOURCE, defs, ranks[point]));
+            }
+            all.push(dispatch);
+        }
+        all
     }
 
     /// The output matrix in its pieces, of which there is one where nothing is streamed.
@@ -588,6 +684,7 @@ impl ModelBuilder<'_> {
         layer: &BoundLayer,
         workgroups: u32,
         sizes: Sizes,
+        more_turns: u64,
     ) -> Option<Dispatch> {
         let (encoding, all) = (layer.gate.encoding, layer.matrices());
         // Its workgroups have eight lanes, which are handed their work by a shuffle of a subgroup.
@@ -605,7 +702,9 @@ impl ModelBuilder<'_> {
             // One workgroup may do nearly all, where other programs keep the others from their
             // processors.
             let attention = attention_turns(&params.attend, columns, sizes.context);
-            products * u64::from(readings(columns)) + attention < u64::from(fused_layer::MOST_TURNS)
+            let products = products * u64::from(readings(columns));
+            products + attention + more_turns * u64::from(columns)
+                < u64::from(fused_layer::MOST_TURNS)
         };
         // The kernel for many takes a while to compile, and is for columns of as many sequences.
         let most = if sizes.slots > 1 { fused_layer::MOST_COLUMNS } else { 1 };
@@ -633,6 +732,22 @@ impl ModelBuilder<'_> {
 /// at a workgroup's end.
 fn turns(matrix: &MatrixParams) -> u64 {
     u64::from(by_four(matrix)) * (u64::from(matrix.columns.div_ceil(32)) + 16)
+}
+
+/// Turns of `narrow` for a column: one per quad of the ranks and 32 inputs; and of what is added to
+/// the products, one per quad of the ranks and eight quads of rows.
+fn narrow_turns(params: &LayerParams, ranks: [u32; GROUPS]) -> u64 {
+    let (qkv, gate_up) = (&params.qkv, &params.gate_up);
+    let sides = [
+        (qkv.query.columns, qkv.query.rows + qkv.key.rows + qkv.value.rows),
+        (params.project.matrix.columns, params.project.matrix.rows),
+        (gate_up.gate.columns, gate_up.gate.rows + gate_up.up.rows),
+        (params.down.matrix.columns, params.down.matrix.rows),
+    ];
+    let turns = |((inputs, rows), quads): ((u32, u32), u32)| {
+        u64::from(quads) * u64::from(inputs.div_ceil(32) + rows.div_ceil(32))
+    };
+    sides.into_iter().zip(ranks).map(turns).sum()
 }
 
 /// Turns of the loops of attention: one per eight positions, and some for RoPE.

@@ -35,7 +35,7 @@ pub(super) struct StepHooks {
 }
 
 /// What a hook sees, and the byte at which it begins in the staging buffer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct WatchedPlace {
     start: u64,
     watched: Watched,
@@ -163,13 +163,33 @@ impl Unread {
 
     /// What was seen, in the order in which the hooks were set; `bytes` are those of the buffer.
     pub fn filled(self, bytes: &[u8]) -> Vec<Watched> {
-        let fill = |WatchedPlace { start, mut watched }: WatchedPlace| {
-            let size = watched.columns.len() * watched.features * 4;
-            watched.values = bytemuck::pod_collect_to_vec(&bytes[start as usize..][..size]);
-            watched
-        };
-        self.watched.into_iter().map(fill).collect()
+        self.watched.into_iter().map(|place| place.filled(bytes)).collect()
     }
+}
+
+impl WatchedPlace {
+    fn filled(self, bytes: &[u8]) -> Watched {
+        let Self { start, mut watched } = self;
+        let size = watched.columns.len() * watched.features * 4;
+        watched.values = bytemuck::pod_collect_to_vec(&bytes[start as usize..][..size]);
+        watched
+    }
+}
+
+/// The buffer of what hooks see, while the step that has them is cut into slices.
+pub(crate) fn watched_buffer(render_world: &World) -> Option<Buffer> {
+    render_world.get_resource::<StepHooks>()?.staging.clone()
+}
+
+/// What hooks have seen in the first layers of a step; `bytes` are those of [`watched_buffer`].
+pub(crate) fn seen_within(render_world: &World, layers: u32, bytes: &[u8]) -> Vec<Watched> {
+    let hooks = render_world.get_resource::<StepHooks>();
+    let places = hooks.into_iter().flat_map(|hooks| &hooks.watched);
+    let is_there = |place: &&WatchedPlace| {
+        let point = place.watched.point;
+        !point.is_of_logits() && point.layer().is_none_or(|layer| layer < layers)
+    };
+    places.filter(is_there).map(|place| place.clone().filled(bytes)).collect()
 }
 
 /// Removes the hooks and gives what they have seen without waiting for it; `None` where nothing was

@@ -4,6 +4,7 @@
 //! In: a [`GpuModelSource`] in the render world before the app is prepared, and a [`Step`] before
 //! each forward step. Out: logits and sampled tokens in the buffers of [`GpuModel`].
 
+mod adapters;
 mod buffers;
 mod build;
 mod hooks;
@@ -27,9 +28,10 @@ use crate::model::{ModelError, PixelModel};
 use crate::residency::compute::{Pool, PoolError};
 use crate::tiles::PagesError;
 
-pub use buffers::{Buffers, MOST_BIASES, MOST_RECENT, NO_LOGITS, SamplingBuffers, Sizes};
+pub use buffers::{Buffers, MOST_BIASES, MOST_RECENT, SamplingBuffers, Sizes};
 pub use build::{GpuModel, KernelUse};
 pub use hooks::{Unread, set_hooks, take_unread};
+pub(crate) use hooks::{seen_within, watched_buffer};
 pub use quads::Quads;
 pub(super) use record::compile_needed;
 pub use record::{SamplingMode, Step};
@@ -83,6 +85,9 @@ pub enum GpuModelError {
         /// Most lanes of a subgroup.
         most: u32,
     },
+    /// An adapter that is not one of this model.
+    #[error("the adapter does not fit the model: {0}")]
+    Adapter(String),
     /// A buffer beyond what the device binds.
     #[error(
         "{what} would take {size} bytes; the device binds at most {most}: \

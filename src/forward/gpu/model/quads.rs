@@ -89,7 +89,7 @@ impl Quads {
     }
 
     /// Records a copy of `rows` rows from `first` on to the beginning of a buffer.
-    pub(super) fn copy_to(&self, encoder: &mut CommandEncoder, first: u32, rows: u32, to: &Buffer) {
+    pub(crate) fn copy_to(&self, encoder: &mut CommandEncoder, first: u32, rows: u32, to: &Buffer) {
         match &self.holder {
             Holder::Buffer(buffer) => {
                 let [first, size] = [first, rows].map(|rows| u64::from(rows) * self.row_bytes);

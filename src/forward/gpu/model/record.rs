@@ -1,4 +1,6 @@
-//! Records the dispatches of one forward step.
+//! Records the dispatches of one forward step, or of a slice of it.
+
+use std::ops::Range;
 
 use bevy::{
     ecs::system::SystemParam,
@@ -44,14 +46,35 @@ pub struct Step {
     /// Each layer kernel by kernel, though the model's are fused: where columns share a sequence, a
     /// later one reads keys that an earlier one writes in the same phase of a fused layer.
     pub kernel_by_kernel: bool,
+    /// Whether adapters act on a column.
+    pub adapted: bool,
     /// Only the dispatches of this kernel, to see what it takes.
     pub only: Option<&'static str>,
+    /// The layers of this submission, where a window cuts a long step so that frames are drawn
+    /// between its slices; `None` is all. The embedding goes with the first layer, the output with
+    /// the end: a slice that ends behind the last layer, at their number plus one.
+    pub slice: Option<Range<usize>>,
 }
 
 impl Step {
     /// Whether it has the dispatches of a kernel.
     pub(super) fn has(&self, kernel: &str) -> bool {
         self.only.is_none_or(|only| only == kernel)
+    }
+
+    /// Whether it has the copies and the embedding.
+    fn begins(&self) -> bool {
+        self.slice.as_ref().is_none_or(|slice| slice.start == 0)
+    }
+
+    /// Which of so many layers it has.
+    fn layers(&self, count: usize) -> Range<usize> {
+        self.slice.as_ref().map_or(0..count, |slice| slice.start.min(count)..slice.end.min(count))
+    }
+
+    /// Whether it has the output of so many layers.
+    fn ends(&self, count: usize) -> bool {
+        self.slice.as_ref().is_none_or(|slice| slice.end > count)
     }
 
     /// Whether its layers may be one dispatch each. Between their phases there is no place for a
@@ -161,6 +184,9 @@ pub(super) fn record_start(
     recorder: Recorder,
     mut step: ResMut<Step>,
 ) -> Result {
+    if !step.begins() {
+        return Ok(());
+    }
     let encoder = context.command_encoder();
     record_copies(&recorder.network, encoder, &mut step);
     let stages = [(0, &recorder.network.embed)];
@@ -173,7 +199,9 @@ pub(super) fn record_layers(
     recorder: Recorder,
     step: Res<Step>,
 ) -> Result {
-    let stages = (0..).zip(&recorder.network.layers);
+    let layers = step.layers(recorder.network.layers.len());
+    let stages = &recorder.network.layer_stages(step.adapted)[layers.clone()];
+    let stages = (layers.start as u32..).zip(stages);
     recorder.dispatch(context.command_encoder(), "forward:layers", &step, stages, step.columns)?;
     Ok(())
 }
@@ -183,6 +211,9 @@ pub(super) fn record_head(
     recorder: Recorder,
     step: Res<Step>,
 ) -> Result {
+    if !step.ends(recorder.network.layers.len()) {
+        return Ok(());
+    }
     let stages = [(0, &recorder.network.logits)];
     recorder.dispatch(
         context.command_encoder(),
@@ -199,6 +230,9 @@ pub(super) fn record_sampling(
     recorder: Recorder,
     step: Res<Step>,
 ) -> Result {
+    if !step.ends(recorder.network.layers.len()) {
+        return Ok(());
+    }
     let stages = recorder.network.sampling(&step).map(|stage| (0, stage));
     recorder.dispatch(
         context.command_encoder(),

@@ -65,7 +65,8 @@ impl Streamer<'_> {
         self.stage(&mut encoder, "forward:embed", step, 0, &network.embed, step.columns)?;
 
         let pieces = network.output_pieces.iter().chain([&network.logits]);
-        let layers = network.layers.iter().map(|stage| ("forward:layers", stage, step.columns));
+        let layers = network.layer_stages(step.adapted).iter();
+        let layers = layers.map(|stage| ("forward:layers", stage, step.columns));
         let output = pieces.map(|stage| ("forward:logits", stage, step.wanted));
         // A layer without columns and an output that nobody wants are not brought.
         let count = |stages: usize, columns: u32| if columns > 0 { stages } else { 0 };
