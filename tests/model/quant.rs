@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use half::f16;
 use pixel_llm::model::Encoding;
-use pixel_llm::model::quant::dequantize;
+use pixel_llm::model::quant::{dequantize, encode};
 
 fn vectors(encoding: Encoding) -> (Vec<u8>, Vec<f32>) {
     let name = format!("tests/vectors/{}.bin", encoding.name().to_lowercase());
@@ -117,4 +117,32 @@ fn a_part_block_is_the_callers_mistake() {
 #[should_panic(expected = "not 31 weights")]
 fn a_part_row_is_the_callers_mistake() {
     dequantize(Encoding::Q4_0, &f16::ONE.to_le_bytes(), &mut [0.0; 31]);
+}
+
+#[test]
+fn encoders_give_the_bytes_of_the_reference() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/encoded.bin");
+    let file = std::fs::read(path).unwrap();
+    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+    let rows = word(0) as usize;
+    let (weights, mut rest) = file[4..].split_at(rows * 256 * 4);
+    let weights: Vec<f32> =
+        weights.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let mut encodings = Vec::new();
+    while !rest.is_empty() {
+        let number = u32::from_le_bytes(rest[..4].try_into().unwrap());
+        let encoding = Encoding::from_ggml(number).unwrap();
+        let size = encoding.row_bytes(256).unwrap() as usize;
+        let (blocks, after) = rest[4..].split_at(rows * size);
+        for (row, (weights, expected)) in
+            weights.chunks_exact(256).zip(blocks.chunks_exact(size)).enumerate()
+        {
+            let found = encode(encoding, weights, None).unwrap();
+            assert_eq!(found, expected, "{encoding}, row {row}");
+        }
+        encodings.push(encoding);
+        rest = after;
+    }
+    let all = Encoding::ALL.into_iter().filter(|encoding| encoding.is_quantised());
+    assert!(all.eq(encodings), "every one of them");
 }

@@ -63,6 +63,13 @@ pub fn set_nearest(encoding: Encoding, block: &mut [u8], index: usize, wanted: f
     }
 }
 
+/// Writes the code of weight `index` of a block, from 0 to the greatest of the encoding.
+pub(super) fn put_code(encoding: Encoding, block: &mut [u8], index: usize, code: u32) {
+    if let Weight::Code { bits, flip, .. } = encoding.format().weight {
+        put(&bits(index), code ^ flip, block);
+    }
+}
+
 /// The greatest code that some bits can hold.
 fn greatest(bits: &[Bits; 2]) -> u32 {
     (1 << bits.iter().map(|bits| bits.width).sum::<usize>()) - 1

@@ -25,6 +25,15 @@ pub(super) fn scaled_groups(head: &[u8; 16]) -> [(f32, f32); 8] {
     groups
 }
 
+/// Packs scales and minima of six bits into their 12 bytes.
+pub(super) fn pack(scales: &[u8; 8], minima: &[u8; 8], bytes: &mut [u8]) {
+    for i in 0..4 {
+        bytes[i] = scales[i] | (scales[i + 4] >> 4) << 6;
+        bytes[i + 4] = minima[i] | (minima[i + 4] >> 4) << 6;
+        bytes[i + 8] = scales[i + 4] & 0x0f | (minima[i + 4] & 0x0f) << 4;
+    }
+}
+
 /// Scale and base of a weight.
 pub(super) fn meaning(block: &[u8], index: usize) -> (f32, f32) {
     let head = block.first_chunk().expect("these blocks begin with 16 bytes of scales");

@@ -13,6 +13,7 @@
 //! code of them.
 
 mod code;
+mod encode;
 mod fifth_bit;
 mod fit;
 mod floats;
@@ -35,6 +36,7 @@ use super::planes::Plane;
 use format::BlockFormat;
 
 pub use code::{Code, code_of, set_nearest};
+pub use encode::{BlockError, encode};
 pub(crate) use fit::fit;
 
 /// How the weights of a tensor are stored; the discriminant is the GGML type number.
