@@ -12,8 +12,8 @@ use jiff::Zoned;
 use pixel_llm::coach::work::process::{self, ProcessError};
 use pixel_llm::coach::work::{ModelContext, PauseToken, SURVEY_TEXT, WorkError};
 use pixel_llm::coach::{
-    AgentKind, BenchSubject, Check, Phase, Queue, QueueStore, ReviewVerdict, Status, Task,
-    TaskAction, TaskId, TaskReport, Worker, plan,
+    AgentKind, BenchSubject, Check, FineTune, Phase, Queue, QueueStore, ReviewVerdict, Status,
+    Task, TaskAction, TaskId, TaskReport, Worker, plan,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -319,14 +319,137 @@ fn a_review_of_eight_completes_and_one_below_is_never_completed() {
 
 #[test]
 fn what_this_program_lacks_is_blocked_from_the_start() {
-    let queue = plan::load("default", &pixel_llm::app::kinds::assets(), &Zoned::now()).unwrap();
-    let of_phase = queue.tasks().iter().filter(|task| task.phase == 4);
-    assert_eq!(of_phase.clone().count(), 2);
+    let now = Zoned::now();
+    let queue = plan::load("default", &pixel_llm::app::kinds::assets(), &now).unwrap();
+    assert!(queue.tasks().iter().all(|task| task.status == Status::Pending), "nothing is lacking");
+    let lacking = "Plan(name: \"p\", phases: [Phase(name: \"a\", tasks: [
+  Task(id: \"one\", title: \"x\", action: needs(feature: \"moon\"), priority: 5),
+])])";
+    let queue = plan::parse("p.ron", lacking, &now).unwrap();
+    let task = &queue.tasks()[0];
+    assert_eq!(task.status, Status::Blocked);
+    assert!(task.block.as_ref().unwrap().why.contains("no moon yet"), "{task:?}");
+}
+
+/// Of the queue's file, a task.
+fn task_of(queue: &Value, id: &str) -> Value {
+    let tasks = queue["tasks"].as_array().unwrap();
+    tasks.iter().find(|task| task["id"] == id).unwrap().clone()
+}
+
+#[test]
+fn agents_teach_the_model_and_what_it_learnt_is_used_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("coach.json");
+    pixel_llm(&path, &["init"]).assert().success();
+    let found = pixel_llm(&path, &["run", "--phase", "4", "--json"]).assert().success();
+    let queue: Value = serde_json::from_slice(&found.get_output().stdout).unwrap();
+    let of_phase: Vec<&Value> =
+        queue["tasks"].as_array().unwrap().iter().filter(|task| task["phase"] == 4).collect();
+    assert_eq!(of_phase.len(), 5);
     for task in of_phase {
-        assert_eq!(task.status, Status::Blocked);
-        let why = &task.block.as_ref().unwrap().why;
-        assert!(why.contains("no fine-tuning by agents yet"), "{task:?}");
+        assert_eq!(task["status"], "completed", "{task:#}");
     }
+    let metrics = |id: &str| task_of(&queue, id)["report"]["metrics"].clone();
+    for (id, lines) in [("fine-tuning", 400.0), ("own-land", 600.0)] {
+        let found = metrics(id);
+        let number = |name: &str| found[name].as_f64().unwrap();
+        assert!(number("exact_match") >= 0.8 && number("exact_match_before") < 0.2, "{found:#}");
+        assert!(number("valid_loss") < 0.5 * number("valid_loss_before"), "{found:#}");
+        assert_eq!((number("lines"), number("steps") <= 800.0), (lines, true), "{found:#}");
+        let ratio = number("plain_loss") / number("plain_loss_before");
+        assert!((number("retention_ratio") - ratio).abs() < 1e-9, "{found:#}");
+    }
+    // Read from its file, the adapter answers as it was reported to.
+    let [told, found] = ["fine-tuning", "examination"].map(|id| metrics(id)["exact_match"].clone());
+    assert_eq!(told, found);
+    let summary = task_of(&queue, "fine-tuning")["report"]["summary"].as_str().unwrap().to_owned();
+    let adapter = folder.path().join("record.adapter.gguf");
+    assert!(summary.contains(&format!("--lora {}", adapter.display())), "{summary}");
+    assert!(!folder.path().join("record.adapter.checkpoints").exists());
+    // It belongs to this model, and others refuse it.
+    let model = pixel_llm::app::kinds::assets().default_model().unwrap();
+    let opened = pixel_llm::model::Adapter::open(&adapter, &model).unwrap();
+    assert_eq!(opened.base, Some(model.header().root));
+    let mut command = Command::cargo_bin("pixel-llm").unwrap();
+    let lines = folder.path().join("record-valid.jsonl");
+    command.arg("evaluate").arg(lines).arg("--json").arg("--lora").arg(&adapter);
+    let found = command.assert().success();
+    let found: Value = serde_json::from_slice(&found.get_output().stdout).unwrap();
+    let share = found["right"].as_f64().unwrap() / found["asked"].as_f64().unwrap();
+    assert_eq!(told, share);
+}
+
+#[test]
+fn teaching_waits_while_it_is_held_and_goes_on_from_where_it_was_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
+    let context = |token: &Arc<PauseToken>| {
+        ModelContext::new(Arc::clone(&model), folder.path(), Arc::clone(token))
+            .unwrap()
+            .with_assets(pixel_llm::app::kinds::assets())
+    };
+    let how = FineTune {
+        corpus: "record".into(),
+        epochs: 100,
+        steps: 40,
+        batch_tokens: 120,
+        rate: 1e-3,
+        rank: 2,
+        minutes: None,
+        seed: 3,
+    };
+    let action = TaskAction::FineTune(how);
+    let token = Arc::new(PauseToken::default());
+    let first = context(&token);
+    let error = first.perform(&action, &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("generate_corpus(corpus: \"record\")"), "{error}");
+    let corpus = TaskAction::GenerateCorpus {
+        corpus: "record".into(),
+        lines: 20,
+        valid_lines: Some(2),
+        seed: 1,
+    };
+    let made = first.perform(&corpus, &mut |_| ()).unwrap();
+    assert_eq!((made.metrics["lines"], made.metrics["valid_lines"]), (20.0, 2.0));
+    let step = std::sync::atomic::AtomicU64::new(0);
+    let at = || step.load(std::sync::atomic::Ordering::Relaxed);
+    let hear = |what: String| {
+        if let Some(rest) = what.strip_prefix("step ") {
+            let number = rest.split(' ').next().unwrap().parse().unwrap();
+            step.store(number, std::sync::atomic::Ordering::Relaxed);
+        }
+    };
+    std::thread::scope(|scope| {
+        let work = scope.spawn(|| first.perform(&action, &mut { hear }));
+        while at() < 6 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        token.hold(true);
+        // The layer that was under way ends.
+        std::thread::sleep(Duration::from_millis(500));
+        let held = at();
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(at(), held, "it went on while it was held");
+        token.cancel();
+        assert!(matches!(work.join().unwrap(), Err(WorkError::Cancelled)));
+    });
+    let stopped = at();
+    assert!(stopped < 40 && !folder.path().join("record.adapter.gguf").exists());
+    let first_heard = std::sync::Mutex::new(None);
+    let hear = |what: String| {
+        if let Some(rest) = what.strip_prefix("step ") {
+            let number: u64 = rest.split(' ').next().unwrap().parse().unwrap();
+            first_heard.lock().unwrap().get_or_insert(number);
+        }
+    };
+    let resumed =
+        context(&Arc::new(PauseToken::default())).perform(&action, &mut { hear }).unwrap();
+    assert_eq!(first_heard.lock().unwrap().unwrap(), stopped + 1, "no step is made twice");
+    // One that was never stopped is the same, to the last bit.
+    let whole = context(&Arc::new(PauseToken::default())).perform(&action, &mut |_| ()).unwrap();
+    assert_eq!(resumed.metrics, whole.metrics);
+    assert_eq!(whole.metrics["steps"], 40.0);
 }
 
 #[test]

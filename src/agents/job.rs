@@ -95,6 +95,7 @@ fn usual_ticks(action: &TaskAction) -> f64 {
         | TaskAction::Generate { .. }
         | TaskAction::Review { .. } => 40.0,
         TaskAction::SurveyHeads | TaskAction::WriteTrainingData { .. } => 200.0,
+        TaskAction::FineTune(_) => 2000.0,
         _ => 80.0,
     }
 }

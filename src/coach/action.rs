@@ -71,6 +71,31 @@ pub enum TaskAction {
         /// What it is asked.
         prompts: Vec<String>,
     },
+    /// Writes lines of a corpus, to learn and held out, in the folder of the queue.
+    GenerateCorpus {
+        /// The corpus, a content of mods.
+        corpus: String,
+        /// Lines to learn, at most.
+        #[serde(default = "default_lines")]
+        lines: usize,
+        /// Lines that are held out, at most; a quarter of `lines` where it is not said.
+        #[serde(default)]
+        valid_lines: Option<usize>,
+        /// What everything that is drawn follows from.
+        #[serde(default)]
+        seed: u64,
+    },
+    /// Teaches the loaded model lines that `generate_corpus` wrote; what it learns is an adapter in
+    /// the folder of the queue.
+    FineTune(FineTune),
+    /// How good the loaded model is at a corpus's lines that are held out.
+    Evaluate {
+        /// The corpus.
+        corpus: String,
+        /// With the adapter that `fine_tune` wrote for the corpus, read from its file.
+        #[serde(default)]
+        adapter: bool,
+    },
     /// Reads what another task wrote and gives it a score.
     Review {
         /// The task whose report is judged.
@@ -91,6 +116,36 @@ pub enum TaskAction {
         /// What is missing, in words that follow "this program has no".
         feature: String,
     },
+}
+
+/// How the loaded model is taught.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FineTune {
+    /// The corpus whose lines are learnt.
+    pub corpus: String,
+    /// How often all lines are learnt, at most.
+    #[serde(default = "default_epochs")]
+    pub epochs: u32,
+    /// Steps, at most: what bounds the work where lines are many.
+    #[serde(default = "default_steps")]
+    pub steps: u64,
+    /// Tokens that a step learns from.
+    #[serde(default = "default_batch_tokens")]
+    pub batch_tokens: u32,
+    /// The rate behind the warm-up.
+    #[serde(default = "default_rate")]
+    pub rate: f32,
+    /// Rows of the adapter's first matrices, columns of its second ones.
+    #[serde(default = "default_rank")]
+    pub rank: u32,
+    /// Minutes of work after which it ends with what it has learnt by then; no limit where it is
+    /// not said.
+    #[serde(default)]
+    pub minutes: Option<u32>,
+    /// What everything that is drawn follows from.
+    #[serde(default)]
+    pub seed: u64,
 }
 
 /// What a bench times, and by which name plans ask for it.
@@ -123,9 +178,33 @@ const fn default_max_tokens() -> u32 {
     128
 }
 
+const fn default_lines() -> usize {
+    200
+}
+
+const fn default_epochs() -> u32 {
+    10
+}
+
+const fn default_steps() -> u64 {
+    400
+}
+
+const fn default_batch_tokens() -> u32 {
+    256
+}
+
+const fn default_rate() -> f32 {
+    1e-3
+}
+
+const fn default_rank() -> u32 {
+    8
+}
+
 impl TaskAction {
     /// The name of every action, as it is written in files.
-    pub(crate) const NAMES: [&'static str; 20] = [
+    pub(crate) const NAMES: [&'static str; 23] = [
         "verify_tiles",
         "survey_statistics",
         "compression_ratios",
@@ -142,6 +221,9 @@ impl TaskAction {
         "tune_residency",
         "generate",
         "write_training_data",
+        "generate_corpus",
+        "fine_tune",
+        "evaluate",
         "review",
         "command",
         "ask_person",
@@ -167,6 +249,9 @@ impl TaskAction {
             Self::TuneResidency => "tune_residency",
             Self::Generate { .. } => "generate",
             Self::WriteTrainingData { .. } => "write_training_data",
+            Self::GenerateCorpus { .. } => "generate_corpus",
+            Self::FineTune(_) => "fine_tune",
+            Self::Evaluate { .. } => "evaluate",
             Self::Review { .. } => "review",
             Self::Command { .. } => "command",
             Self::AskPerson { .. } => "ask_person",
@@ -198,6 +283,10 @@ impl fmt::Display for TaskAction {
             Self::Ablate { layer, head } => write!(formatter, "ablate {layer}.{head}"),
             Self::Bench { subject } => write!(formatter, "bench {}", subject.name()),
             Self::Command { name } => write!(formatter, "command {name}"),
+            Self::GenerateCorpus { corpus, .. } | Self::Evaluate { corpus, .. } => {
+                write!(formatter, "{} {corpus}", self.name())
+            }
+            Self::FineTune(how) => write!(formatter, "fine_tune {}", how.corpus),
             other => formatter.write_str(other.name()),
         }
     }

@@ -22,7 +22,7 @@ mod task;
 mod task_runner;
 pub mod work;
 
-pub use action::{BenchSubject, TaskAction};
+pub use action::{BenchSubject, FineTune, TaskAction};
 pub use allowed_commands::{AllowedCommands, command_id, working_folder};
 pub use check::Check;
 pub use error::CoachError;

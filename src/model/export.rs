@@ -2,10 +2,13 @@
 
 use rayon::prelude::*;
 
+use super::adapter::bytes_of;
+use super::adapter::merge::metadata as metadata_with;
 use super::convert::{Progress, band_bytes};
 use super::error::ModelError;
 use super::gguf::{GgufWriter, TensorInfo};
 use super::pixel_model::PixelModel;
+use super::quant::Encoding;
 use super::rearrange::gather;
 use super::tensors::Tensor;
 use super::tiling::Layout;
@@ -27,6 +30,53 @@ pub fn export(
     let infos = tensor_infos(model);
     let mut writer = GgufWriter::create(target, model.metadata(), &infos)?;
     write_tensors(model, &mut writer, &|_, _, band| band, progress)?;
+    writer.finish()?;
+    Ok(())
+}
+
+/// Writes a model of the same shapes and metadata with other weights, as a GGUF file. `weights`
+/// gives all numbers of a tensor by its place in the table, a row after another, or none where it
+/// stays as it is. Matrices are stored in `encoding`, which is F32, F16 or BF16, vectors as F32.
+///
+/// # Errors
+/// A number does not fit the encoding, a tile is damaged, or the file cannot be written. Nothing is
+/// left behind then.
+pub fn export_floats<'a>(
+    model: &PixelModel,
+    encoding: Encoding,
+    weights: &(dyn Fn(usize) -> Option<&'a [f32]> + Sync),
+    target: impl Into<Target>,
+    progress: Progress<'_>,
+) -> Result<(), ModelError> {
+    let mut infos = tensor_infos(model);
+    for (index, (info, tensor)) in infos.iter_mut().zip(model.tensors()).enumerate() {
+        if weights(index).is_some() {
+            info.encoding = match tensor.tiling.layout {
+                Layout::Matrix => encoding,
+                Layout::Vector => Encoding::F32,
+            };
+        }
+    }
+    let mut writer = GgufWriter::create(target, &metadata_with(model, Some(encoding)), &infos)?;
+    let unfit = std::sync::OnceLock::new();
+    let change = |index: usize, row: u64, band: Vec<u8>| {
+        let Some(numbers) = weights(index) else { return band };
+        let tensor = &model.tensors()[index];
+        let before = tensor.encoding();
+        let count = band.len() / before.block_bytes() * before.block_len();
+        let first = (row * tensor.tiling.columns) as usize;
+        let after = infos[index].encoding;
+        bytes_of(&numbers[first..first + count], after).unwrap_or_else(|| {
+            // The first is told; the file is given up below.
+            let _ = unfit.set(index);
+            vec![0; count / after.block_len() * after.block_bytes()]
+        })
+    };
+    write_tensors(model, &mut writer, &change, progress)?;
+    if let Some(&index) = unfit.get() {
+        let problem = format!("a weight is infinite, no number or too large for {encoding}");
+        return Err(ModelError::tensor(&model.tensors()[index].name, problem));
+    }
     writer.finish()?;
     Ok(())
 }

@@ -25,6 +25,7 @@ pub mod quant;
 pub mod rearrange;
 pub mod relief;
 pub mod resolve;
+pub mod rewrite;
 pub mod tensors;
 mod tile_record;
 pub mod tiling;

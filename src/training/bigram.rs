@@ -88,12 +88,7 @@ impl Trainer for Bigram {
         let Parameter { values, first, second, .. } = &mut self.state.parameters[0];
         let updated = Updated { values, gradient: &gradient, first, second, decays: true };
         self.optimizer.update(rate, step, factor, updated);
-        Ok(StepReport {
-            loss: sum.mean(),
-            gradient_norm: norm,
-            targets: sequences.iter().map(Sequence::targets).sum(),
-            columns: sequences.iter().map(Sequence::columns).sum(),
-        })
+        Ok(StepReport::new(sum.mean(), norm, sequences))
     }
 
     fn loss(

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::data::{Dataset, Example, Question};
-use super::{LossSum, Sequence};
+use super::data::{DataQuestion, Dataset, Example};
+use super::{LossSum, Parameter, Sequence};
 use crate::batch::request::Defaults;
 use crate::batch::{
     Progress, Prompt, Request, RunError, RunOutcome, RunReport, TextModel, run as run_requests,
@@ -17,7 +17,7 @@ use crate::engine::{Batch, Column, CpuEngine, Engine, EngineError, LogitsQuery, 
 use crate::forward::AdapterSet;
 use crate::forward::cpu::{CpuModel, CpuOptions, ForwardError};
 use crate::forward::sampling::SamplingParams;
-use crate::model::{Adapter, PixelModel};
+use crate::model::{Adapter, Encoding, ModelError, PixelModel};
 
 /// Tokens that an answer may have beyond those of the right one, since one text may be other
 /// tokens.
@@ -53,6 +53,35 @@ pub fn engine_with(
     model.add_adapter(adapter)?;
     let adapters = AdapterSet::new(vec![(0, 1.0)]);
     Ok(CpuEngine::new(model, SLOTS, context).with_adapters(adapters))
+}
+
+/// An engine on the processor that computes with all weights as they are now, by way of a model's
+/// file in a folder, which may be removed when the engine is.
+///
+/// # Errors
+/// The file cannot be written, or the model cannot be computed.
+pub fn engine_of_weights(
+    model: &PixelModel,
+    weights: &[Parameter],
+    folder: &std::path::Path,
+    context: usize,
+) -> Result<CpuEngine, WeightsError> {
+    let path = folder.join("model.pxi");
+    super::whole::write(model, weights, Encoding::F32, &path, true)?;
+    let model = CpuModel::new(Arc::new(PixelModel::open(&path)?), CpuOptions::default())?;
+    Ok(CpuEngine::new(model, SLOTS, context))
+}
+
+/// Why weights cannot be asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeightsError {
+    /// Their file cannot be written or read.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// They cannot be computed.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
 }
 
 /// Positions for the longest line, and for answers that are longer than they should be; at most
@@ -143,7 +172,7 @@ pub fn ask(
     stop: &AtomicBool,
     tell: &mut dyn FnMut(),
 ) -> Result<Option<Vec<AskedLine>>, RunError> {
-    let questions: Vec<(u64, &Question)> = data
+    let questions: Vec<(u64, &DataQuestion)> = data
         .examples
         .iter()
         .filter_map(|example| Some((example.line, example.question.as_ref()?)))
@@ -170,7 +199,7 @@ pub fn ask(
     Ok((outcome == RunOutcome::Complete && answers.len() == questions.len()).then_some(answers))
 }
 
-fn request(line: u64, question: &Question, context: usize) -> Request {
+fn request(line: u64, question: &DataQuestion, context: usize) -> Request {
     let room = context.saturating_sub(question.prompt.len());
     let stop = if question.answer.contains('\n') { Vec::new() } else { vec!["\n".to_owned()] };
     Request {

@@ -23,7 +23,8 @@ mod sequence;
 mod settings;
 pub mod start;
 mod trainer;
+pub mod whole;
 
 pub use sequence::Sequence;
-pub use settings::{LoraSettings, TrainingSettings, What};
+pub use settings::{LoraSettings, Trained, TrainingSettings};
 pub use trainer::{LossSum, Parameter, StepReport, TrainError, Trainer, TrainerState};

@@ -2,13 +2,16 @@
 
 use serde::Serialize;
 
-use super::What;
+use super::Trained;
 use super::cpu::{COLUMNS, LOGIT_COLUMNS};
 use super::settings::LoraSettings;
-use crate::model::{Encoding, PixelModel};
+use crate::model::PixelModel;
 
 /// Numbers beside each trained one: its gradient and both moments.
 const OF_EACH_TRAINED: u64 = 4;
+
+/// Bytes of each trained number while a checkpoint is written: three numbers, twice.
+const OF_EACH_SAVED: u64 = 24;
 
 /// What one choice of settings takes, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -17,6 +20,9 @@ pub struct MemoryPlan {
     pub trained: u64,
     /// What is trained, its gradient and both moments.
     pub trained_bytes: u64,
+    /// A checkpoint on its way to the disk: a copy of what is trained and of both moments, and the
+    /// bytes of its file.
+    pub checkpoint_bytes: u64,
     /// The residual stream at each layer's entrance.
     pub entrances_bytes: u64,
     /// Layers whose activations are kept; the others are computed again on the way back.
@@ -32,7 +38,11 @@ pub struct MemoryPlan {
 impl MemoryPlan {
     /// All of it. The model's file, whose pages the system takes back as it likes, is not in it.
     pub fn total(&self) -> u64 {
-        self.trained_bytes + self.entrances_bytes + self.activations_bytes + self.logits_bytes
+        self.trained_bytes
+            + self.checkpoint_bytes
+            + self.entrances_bytes
+            + self.activations_bytes
+            + self.logits_bytes
     }
 }
 
@@ -53,12 +63,12 @@ pub struct NoRoom {
 }
 
 /// Numbers that are trained.
-pub fn trained_numbers(model: &PixelModel, what: &What) -> u64 {
+pub fn trained_numbers(model: &PixelModel, what: &Trained) -> u64 {
     let size =
         |name: &str| model.tensor(name).map(|tensor| (tensor.tiling.rows, tensor.tiling.columns));
     match what {
-        What::Full => model.weight_count(),
-        What::Lora(LoraSettings { rank, targets, layers, .. }) => {
+        Trained::Full => model.weight_count(),
+        Trained::Lora(LoraSettings { rank, targets, layers, .. }) => {
             let (first, end) = layers.unwrap_or((0, model.config().layer_count));
             let one = |layer: u32, target: &String| {
                 size(&format!("blk.{layer}.{target}.weight"))
@@ -76,7 +86,7 @@ pub fn trained_numbers(model: &PixelModel, what: &What) -> u64 {
 /// Not even a run that keeps one layer fits; the error names the nearest settings that do.
 pub fn plan(
     model: &PixelModel,
-    what: &What,
+    what: &Trained,
     longest: usize,
     batch_tokens: usize,
     room: u64,
@@ -90,7 +100,7 @@ pub fn plan(
         return Ok(with(model, what, micro(longest), kept));
     }
     // What people would rather change comes first; of each the largest that fits.
-    let fits = |what: &What, longest: usize, batch: usize| {
+    let fits = |what: &Trained, longest: usize, batch: usize| {
         let columns = longest.max(COLUMNS.min(batch));
         with(model, what, columns, 1).total() <= room
     };
@@ -101,8 +111,8 @@ pub fn plan(
     {
         advice = Some(format!("--batch-tokens {batch} fits"));
     }
-    if let (None, What::Lora(lora)) = (&advice, what) {
-        let with_rank = |rank: usize| What::Lora(LoraSettings { rank, ..lora.clone() });
+    if let (None, Trained::Lora(lora)) = (&advice, what) {
+        let with_rank = |rank: usize| Trained::Lora(LoraSettings { rank, ..lora.clone() });
         advice = smaller(lora.rank)
             .find(|&rank| fits(&with_rank(rank), longest, batch_tokens))
             .map(|rank| format!("--rank {rank} fits"));
@@ -116,13 +126,13 @@ pub fn plan(
             });
     }
     let advice = advice.unwrap_or_else(|| match what {
-        What::Full => "train an adapter instead, without --full".into(),
-        What::Lora(_) => "not even the smallest settings fit; raise --memory".into(),
+        Trained::Full => "train an adapter instead, without --full".into(),
+        Trained::Lora(_) => "not even the smallest settings fit; raise --memory".into(),
     });
     Err(NoRoom { needed: least.total(), room, advice })
 }
 
-fn with(model: &PixelModel, what: &What, columns: usize, kept_layers: usize) -> MemoryPlan {
+fn with(model: &PixelModel, what: &Trained, columns: usize, kept_layers: usize) -> MemoryPlan {
     let config = model.config();
     let [width, heads, kv_heads, size, hidden] = [
         config.embedding_size,
@@ -139,23 +149,18 @@ fn with(model: &PixelModel, what: &What, columns: usize, kept_layers: usize) -> 
         * columns_wide
         * (5 * width + 4 * (heads + 2 * kv_heads) * size + 2 * heads * size + 4 * hidden);
     let trained = trained_numbers(model, what);
-    // Masters of full training are 32-bit copies, the file's own tensors stay as they are.
-    let of_each = OF_EACH_TRAINED * 4;
+    // Where all is trained, passes read a copy of it in tiles; the file's own tensors stay too.
+    let of_each = 4 * (OF_EACH_TRAINED + u64::from(*what == Trained::Full));
     MemoryPlan {
         trained,
         trained_bytes: trained * of_each,
+        checkpoint_bytes: trained * OF_EACH_SAVED,
         entrances_bytes: 4 * layers * columns_wide * width,
         kept_layers,
         activations_bytes: of_layer * kept_layers as u64,
         logits_bytes: 4 * LOGIT_COLUMNS as u64 * u64::from(config.vocab_size),
         columns,
     }
-}
-
-/// Whether every matrix of a model is of plain floats, so that all of it can be trained.
-pub fn can_train_in_full(model: &PixelModel) -> bool {
-    let is_plain = |encoding| matches!(encoding, Encoding::F32 | Encoding::F16 | Encoding::BF16);
-    model.tensors().iter().all(|tensor| is_plain(tensor.encoding()))
 }
 
 #[cfg(test)]
@@ -169,7 +174,7 @@ mod tests {
     #[test]
     fn more_room_keeps_more_layers_and_too_little_is_told() {
         let model = seedling();
-        let what = What::Lora(LoraSettings::default());
+        let what = Trained::Lora(LoraSettings::default());
         let all = plan(&model, &what, 60, 1024, u64::MAX).unwrap();
         assert_eq!(all.kept_layers, model.config().layer_count as usize);
         let least = plan(&model, &what, 60, 1024, with(&model, &what, 512, 1).total()).unwrap();
@@ -182,7 +187,7 @@ mod tests {
             let refused = plan(&model, &what, longest, 1024, room).unwrap_err();
             assert!(refused.advice.contains(expected), "{refused}");
         }
-        let large = What::Lora(LoraSettings { rank: 4096, ..LoraSettings::default() });
+        let large = Trained::Lora(LoraSettings { rank: 4096, ..LoraSettings::default() });
         let refused = plan(&model, &large, 60, 64, 64 << 20).unwrap_err();
         assert!(refused.advice.starts_with("--rank "), "{refused}");
     }
@@ -197,6 +202,6 @@ mod tests {
         let keys = u64::from(config.kv_head_count * config.head_size);
         let hidden = u64::from(config.hidden_size);
         let both = 2 * (width + queries) + 2 * (width + keys) + 3 * (width + hidden);
-        assert_eq!(trained_numbers(&model, &What::Lora(lora)), 8 * both);
+        assert_eq!(trained_numbers(&model, &Trained::Lora(lora)), 8 * both);
     }
 }

@@ -8,7 +8,7 @@ use super::optimizer::{AdamW, Schedule};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainingSettings {
     /// An adapter, or the whole model.
-    pub what: What,
+    pub what: Trained,
     /// The optimiser.
     pub optimizer: AdamW,
     /// The rate at each step.
@@ -19,7 +19,7 @@ pub struct TrainingSettings {
 
 /// What is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum What {
+pub enum Trained {
     /// An adapter; the model stays as it is.
     Lora(LoraSettings),
     /// Every tensor of a model of plain floats.

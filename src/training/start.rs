@@ -1,10 +1,10 @@
 //! What a run begins with: a new adapter, one to go on from, or the model's own tensors.
 
 use super::cpu::tensor_weights;
-use super::{LoraSettings, Parameter, TrainError, TrainingSettings, What};
+use super::{LoraSettings, Parameter, TrainError, Trained, TrainingSettings};
 use crate::forward::sampling::Key;
 use crate::model::adapter::{LowRank, TARGETS};
-use crate::model::{Adapter, Encoding, PixelModel};
+use crate::model::{Adapter, PixelModel};
 use crate::names;
 
 /// The words of a stream of noise: word `i` is word `i mod 4` of the noise of group `i / 4`
@@ -17,8 +17,8 @@ pub(crate) fn noise(seed: u64, stream: &str, index: u32) -> impl Fn(u64) -> u32 
 /// The factor of an update.
 pub(crate) fn scale(settings: &TrainingSettings, rank: usize) -> f32 {
     match &settings.what {
-        What::Lora(lora) if lora.rank_stabilised => lora.alpha / (rank as f32).sqrt(),
-        What::Lora(lora) if lora.alpha != 0.0 => lora.alpha / rank as f32,
+        Trained::Lora(lora) if lora.rank_stabilised => lora.alpha / (rank as f32).sqrt(),
+        Trained::Lora(lora) if lora.alpha != 0.0 => lora.alpha / rank as f32,
         _ => 1.0,
     }
 }
@@ -34,12 +34,12 @@ pub fn parameters(
     start: Option<&Adapter>,
 ) -> Result<Vec<Parameter>, TrainError> {
     match (&settings.what, start) {
-        (What::Full, Some(_)) => Err(TrainError::Model(
+        (Trained::Full, Some(_)) => Err(TrainError::Model(
             "a full run does not go on from an adapter: merge it into the model first".into(),
         )),
-        (What::Full, None) => full(model),
-        (What::Lora(_), Some(adapter)) => Ok(adapter.updates.iter().flat_map(halves).collect()),
-        (What::Lora(lora), None) => new_adapter(model, lora, settings.seed),
+        (Trained::Full, None) => Ok(full(model)),
+        (Trained::Lora(_), Some(adapter)) => Ok(adapter.updates.iter().flat_map(halves).collect()),
+        (Trained::Lora(lora), None) => new_adapter(model, lora, settings.seed),
     }
 }
 
@@ -99,26 +99,19 @@ fn new_adapter(
     Ok(all)
 }
 
-fn full(model: &PixelModel) -> Result<Vec<Parameter>, TrainError> {
+/// Every tensor, unpacked: what is trained is kept and written as floats, so that no step is lost
+/// in an encoding.
+fn full(model: &PixelModel) -> Vec<Parameter> {
     let mut all = Vec::new();
     for (index, tensor) in model.tensors().iter().enumerate() {
         // Divisors of frequencies are part of what positions mean, not of what is learnt.
         if tensor.name == "rope_freqs.weight" {
             continue;
         }
-        if !matches!(tensor.encoding(), Encoding::F32 | Encoding::F16 | Encoding::BF16) {
-            return Err(TrainError::Model(format!(
-                "tensor {} is stored as {}, which loses what a step changes: train an adapter \
-                 (without --full), or make a model of floats first: \
-                 pixel-llm merge MODEL --encoding f16 --output OUT.pxi",
-                tensor.name,
-                tensor.encoding()
-            )));
-        }
         let (rows, columns) = (tensor.tiling.rows as usize, tensor.tiling.columns as usize);
         all.push(parameter(tensor.name.clone(), rows, columns, tensor_weights(model, index)));
     }
-    Ok(all)
+    all
 }
 
 /// The adapter that parameters are.
@@ -127,7 +120,7 @@ pub fn adapter(
     settings: &TrainingSettings,
     parameters: &[Parameter],
 ) -> Option<Adapter> {
-    let What::Lora(lora) = &settings.what else { return None };
+    let Trained::Lora(lora) = &settings.what else { return None };
     let updates = parameters.chunks_exact(2).map(|halves| LowRank {
         tensor: halves[0].name.trim_end_matches(".lora_a").to_owned(),
         inputs: halves[0].columns,

@@ -54,6 +54,18 @@ pub struct StepReport {
     pub columns: usize,
 }
 
+impl StepReport {
+    /// Of a step over some sequences.
+    pub fn new(loss: f64, gradient_norm: f64, sequences: &[Sequence]) -> Self {
+        Self {
+            loss,
+            gradient_norm,
+            targets: sequences.iter().map(Sequence::targets).sum(),
+            columns: sequences.iter().map(Sequence::columns).sum(),
+        }
+    }
+}
+
 /// A loss, not yet divided.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct LossSum {

@@ -394,7 +394,7 @@ fn a_corpus_is_written_and_checked() {
     let place = Place::new(20);
     let list = program(&["corpus"]).output().unwrap();
     let list = String::from_utf8(list.stdout).unwrap();
-    for name in ["facts", "record", "self", "sums"] {
+    for name in ["facts", "land", "record", "self", "sums"] {
         assert!(list.contains(name), "{list}");
     }
     let folder = place.text("");
@@ -422,12 +422,103 @@ fn what_this_version_cannot_is_refused_by_name() {
     // Without the world there is no GPU at all, which is refused first.
     let expected = if cfg!(feature = "world") { "dropout" } else { "--device gpu" };
     assert!(refused(&words).contains(expected));
-    assert!(refused(&place.run("a.gguf", &["--full"])).contains("--full"));
+    let mut words = place.run("a.gguf", &["--full"]);
+    on_gpu(&mut words);
+    assert!(refused(&words).contains("--full --device gpu"));
+    assert!(
+        refused(&place.run("a.gguf", &["--full", "--memory", "20M"])).contains("without --full")
+    );
     let data = place.text("record-train.jsonl");
     let said = refused(&["train", &data, "--output", &data, "--force"]);
     assert!(said.contains("same file"), "{said}");
     let said = refused(&place.run("a.gguf", &["--curve", "losses.jpg"]));
     assert!(said.contains(".png or .svg"), "{said}");
+}
+
+#[test]
+fn all_weights_are_trained_and_a_resumed_run_is_the_same_to_the_last_bit() {
+    let place = Place::new(20);
+    let checkpoints = place.text("kept");
+    let all = ["--full", "--eval", "loss", "--steps", "6", "--every", "1", "--json"];
+    let all = [&all[..], &["--checkpoint", &checkpoints]].concat();
+    let run = |output: &str, more: &[&str]| {
+        let output = program(&place.run(output, &[&all[..], more].concat())).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        json(&output)
+    };
+    let report = run("a.gguf", &[]);
+    let loss = |name: &str| report[name].as_f64().unwrap();
+    assert!(loss("valid_loss") < 0.7 * loss("valid_loss_before"), "{report:#}");
+    assert_eq!(report["learnt"], "model");
+    // From the step before the last on: the same file.
+    fs::remove_dir_all(place.path("kept").join("step-0000006")).unwrap();
+    run("b.gguf", &["--resume"]);
+    let [whole, resumed] = ["a.gguf", "b.gguf"].map(|name| fs::read(place.path(name)).unwrap());
+    assert!(whole == resumed, "a resumed run is another one");
+    // What was written is a model of floats, and answers as it did when it was learnt.
+    let valid = place.text("record-valid.jsonl");
+    let found = |model: &str| {
+        let words = ["evaluate", &place.text(model), &valid, "--loss-only", "--json"];
+        let output = program(&words).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        json(&output)["loss"].as_f64().unwrap()
+    };
+    assert!((found("a.gguf") - loss("valid_loss")).abs() < 1e-4, "{report:#}");
+    program(&["convert", &place.text("a.gguf"), &place.text("c.pxi")]).assert().success();
+    program(&["verify", &place.text("c.pxi")]).assert().success();
+    let model = pixel_llm::model::PixelModel::open(&place.path("c.pxi")).unwrap();
+    assert!(model.tensors().iter().all(|tensor| tensor.encoding() == Encoding::F32));
+    // Half precision, as pixels at once.
+    let words =
+        place.run("h.pxi", &["--full", "--steps", "1", "--eval", "loss", "--encoding", "f16"]);
+    program(&words).assert().success();
+    let model = pixel_llm::model::PixelModel::open(&place.path("h.pxi")).unwrap();
+    let halves = model.tensors().iter().filter(|tensor| tensor.encoding() == Encoding::F16);
+    assert_eq!(halves.count(), 43, "all matrices");
+    assert!(found("h.pxi").is_finite());
+}
+
+#[test]
+fn a_model_is_made_from_weights_that_are_drawn() {
+    let place = Place::new(20);
+    let run = |output: &str, seed: &str| {
+        let how = ["--full", "--from-scratch", "--loss", "all", "--steps", "8", "--json"];
+        let words = place.run(output, &[&how[..], &["--seed", seed, "--eval", "loss"]].concat());
+        let output = program(&words).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        json(&output)
+    };
+    let report = run("a.gguf", "1");
+    let loss = |name: &str| report[name].as_f64().unwrap();
+    // It knows nothing yet: each of the 1,024 tokens is as likely as any other.
+    assert!((loss("valid_loss_before") - 1024f64.ln()).abs() < 0.3, "{report:#}");
+    assert!(loss("valid_loss") < loss("valid_loss_before") - 0.5, "{report:#}");
+    run("b.gguf", "1");
+    run("c.gguf", "2");
+    let [a, b, c] = ["a.gguf", "b.gguf", "c.gguf"].map(|name| fs::read(place.path(name)).unwrap());
+    assert!(a == b && a != c, "the seed decides");
+    // All of it is drawn: nothing of the model whose shape it has is in it.
+    let said = refused(&place.run("d.gguf", &["--from-scratch"]));
+    assert!(said.contains("--full"), "{said}");
+}
+
+#[test]
+fn how_much_is_learnt_follows_from_the_data_where_nothing_is_said() {
+    let place = Place::new(200);
+    let data = place.text("record-train.jsonl");
+    let plan = |more: &[&str]| {
+        let words = [&["train", &data, "--dry-run", "--json"], more].concat();
+        json(&program(&words).output().unwrap())
+    };
+    let few = plan(&[]);
+    let (batch, epochs) = (few["batch_tokens"].as_u64().unwrap(), few["epochs"].as_u64().unwrap());
+    assert!((100..300).contains(&batch) && epochs > 3, "{few:#}");
+    assert!(few["steps"].as_u64().unwrap() > 150, "{few:#}");
+    let asked = plan(&["--epochs", "2", "--batch-tokens", "1024"]);
+    assert_eq!((&asked["batch_tokens"], &asked["epochs"]), (&1024.into(), &2.into()));
+    let words = ["train", &data, "--dry-run"];
+    let said = String::from_utf8(program(&words).output().unwrap().stdout).unwrap();
+    assert!(said.contains("chosen by the size of the data"), "{said}");
 }
 
 /// The same run on a GPU.

@@ -10,7 +10,7 @@ use pixel_llm::model::adapter::TARGETS;
 use pixel_llm::model::{Adapter, LowRank, PixelModel};
 use pixel_llm::training::cpu::CpuTrainer;
 use pixel_llm::training::optimizer::{AdamW, Decay, Schedule};
-use pixel_llm::training::{LoraSettings, Sequence, Trainer, TrainingSettings, What};
+use pixel_llm::training::{LoraSettings, Sequence, Trained, Trainer, TrainingSettings};
 use serde::Deserialize;
 
 use crate::common::{forward, shared, smollm2};
@@ -110,7 +110,7 @@ pub fn adapter(model: &PixelModel, golden: &Golden) -> Adapter {
     }
 }
 
-pub fn settings(golden: &Golden, what: What) -> TrainingSettings {
+pub fn settings(golden: &Golden, what: Trained) -> TrainingSettings {
     let o = &golden.optimizer;
     TrainingSettings {
         what,
@@ -221,7 +221,7 @@ fn hold_model(gguf: &Path, golden: &Path, budget: &Budget, case: &str) {
     let (golden, sequences) = read(golden);
     let model = Arc::new(forward::open(gguf));
     let lora = LoraSettings { rank: golden.rank, alpha: golden.alpha, ..Default::default() };
-    let of_lora = settings(&golden, What::Lora(lora));
+    let of_lora = settings(&golden, Trained::Lora(lora));
     let start = adapter(&model, &golden);
     if let Some(without) = golden.lora.loss_without {
         // A new adapter changes nothing.
@@ -235,7 +235,7 @@ fn hold_model(gguf: &Path, golden: &Path, budget: &Budget, case: &str) {
         hold(trainer, &of_lora, (&sequences, &golden.lora), budget, &case);
     }
     if let Some(full) = &golden.full {
-        let of_full = settings(&golden, What::Full);
+        let of_full = settings(&golden, Trained::Full);
         // Of quantised models the oracle trains the decoded weights, which ours refuses.
         match CpuTrainer::new(model.clone(), &of_full, None) {
             Ok(trainer) => {

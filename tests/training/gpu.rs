@@ -7,7 +7,7 @@ use std::time::Instant;
 use pixel_llm::training::gpu::kernels::BackShape;
 use pixel_llm::training::gpu::{GpuTrainer, GpuTraining};
 use pixel_llm::training::optimizer::{AdamW, Decay, Schedule};
-use pixel_llm::training::{LoraSettings, Sequence, TrainError, Trainer, TrainingSettings, What};
+use pixel_llm::training::{LoraSettings, Sequence, TrainError, Trained, Trainer, TrainingSettings};
 
 use crate::common::gpu::{engine_for, has_adapter, together};
 use crate::common::{forward, shared, smollm2};
@@ -29,7 +29,7 @@ fn hold_model(gguf: &Path, golden: &Path, budget: &Budget, case: &str) {
     let (golden, sequences) = read(golden);
     let model = Arc::new(forward::open(gguf));
     let lora = LoraSettings { rank: golden.rank, alpha: golden.alpha, ..Default::default() };
-    let settings = settings(&golden, What::Lora(lora));
+    let settings = settings(&golden, Trained::Lora(lora));
     let start = adapter(&model, &golden);
     let longest = sequences.iter().map(|of| of.columns() as u32).max().unwrap();
     for columns in [128, longest] {
@@ -83,7 +83,7 @@ pub fn shaders() -> Option<PathBuf> {
 
 pub fn rank_eight() -> TrainingSettings {
     TrainingSettings {
-        what: What::Lora(LoraSettings::default()),
+        what: Trained::Lora(LoraSettings::default()),
         optimizer: AdamW::default(),
         schedule: Schedule { decay: Decay::Constant, rate: 1e-3, least: 0.0, warmup: 0, steps: 9 },
         seed: 3,
@@ -114,11 +114,11 @@ fn a_step_dispatch_by_dispatch_is_the_same_step_and_given_up_leaves_nothing() {
         let expected = whole.step(&sequences, rate, &|| false).unwrap();
         let stopped = cut.step(&sequences, rate, &|| true);
         assert!(matches!(stopped, Err(TrainError::Stopped)), "{stopped:?}");
-        let mut given_up = cut.begin(&sequences[1..]).unwrap();
+        let mut given_up = cut.begin(&sequences[1..], true).unwrap();
         for _ in 0..50 {
             assert!(cut.go_on(&mut given_up).unwrap().is_none());
         }
-        let mut step = cut.begin(&sequences).unwrap();
+        let mut step = cut.begin(&sequences, true).unwrap();
         let losses = loop {
             if let Some(losses) = cut.go_on(&mut step).unwrap() {
                 break losses;

@@ -16,7 +16,7 @@ use pixel_llm::training::gpu::params::{
 };
 use pixel_llm::training::gpu::{Dispatched, GpuTrainer, GpuTraining};
 use pixel_llm::training::optimizer::{AdamW, Decay, Schedule};
-use pixel_llm::training::{LoraSettings, Sequence, TrainingSettings, What};
+use pixel_llm::training::{LoraSettings, Sequence, Trained, TrainingSettings};
 
 use crate::common::forward::open;
 use crate::common::gpu::has_adapter;
@@ -606,7 +606,7 @@ fn compare(name: &str, before: &[f32], after: &[f32], left: &BTreeMap<usize, f64
 
 fn learning() -> TrainingSettings {
     TrainingSettings {
-        what: What::Lora(LoraSettings { rank: 6, ..Default::default() }),
+        what: Trained::Lora(LoraSettings { rank: 6, ..Default::default() }),
         optimizer: AdamW::default(),
         schedule: Schedule { decay: Decay::Constant, rate: 1.0, least: 0.0, warmup: 0, steps: 1 },
         seed: 3,

@@ -9,7 +9,7 @@ use bevy::render::RenderApp;
 use pixel_llm::engine::gpu::KernelConfig;
 use pixel_llm::engine::gpu::headless::{AdapterFacts, prepare};
 use pixel_llm::forward::gpu::model::{GpuModel, GpuModelPlugin, GpuModelSource, Sizes};
-use pixel_llm::training::gpu::{GpuTrainer, GpuTraining, LearnPlugin, Learning};
+use pixel_llm::training::gpu::{GpuTrainer, GpuTraining, LearnPlugin, Learning, LearningReport};
 use pixel_llm::training::{StepReport, Trainer};
 
 use crate::common::gpu::forward_app;
@@ -77,7 +77,8 @@ fn until_done(app: &mut App) -> (StepReport, usize) {
         app.update();
         let mut learning = app.sub_app_mut(RenderApp).world_mut().resource_mut::<Learning>();
         if let Some(report) = learning.take_report() {
-            return (report.unwrap(), frame);
+            let LearningReport::Step(report) = report.unwrap() else { panic!("a step was asked") };
+            return (report, frame);
         }
     }
     panic!("the step is not done after {FRAMES} frames");

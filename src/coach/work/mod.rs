@@ -13,6 +13,7 @@ mod pause_token;
 mod plain;
 pub mod process;
 mod storage;
+mod teach;
 mod twins;
 mod write;
 
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 use super::{BenchSubject, TaskAction, TaskReport};
 use crate::batch::{ModelText, TextError};
+use crate::content::assets::Assets;
 use crate::engine::{CpuEngine, EngineError};
 use crate::forward::cpu::{CpuModel, CpuOptions, ForwardError};
 use crate::model::{ModelError, PixelModel};
@@ -80,6 +82,8 @@ pub struct ModelContext {
     /// The threads that work may use; all of the program's where none are named.
     threads: Option<rayon::ThreadPool>,
     device: Option<Box<OpenDevice>>,
+    /// Where corpora are found.
+    assets: Option<Assets>,
 }
 
 impl ModelContext {
@@ -102,6 +106,7 @@ impl ModelContext {
             pause_token,
             threads: None,
             device: None,
+            assets: None,
         })
     }
 
@@ -119,6 +124,13 @@ impl ModelContext {
     #[must_use]
     pub fn with_device(mut self, open: Box<OpenDevice>) -> Self {
         self.device = Some(open);
+        self
+    }
+
+    /// With the corpora of the program, of mods and of the user.
+    #[must_use]
+    pub fn with_assets(mut self, assets: Assets) -> Self {
+        self.assets = Some(assets);
         self
     }
 
@@ -200,6 +212,11 @@ impl ModelContext {
                 write::generate(self, prompt, *max_tokens)
             }
             TaskAction::WriteTrainingData { prompts } => write::training_data(self, prompts),
+            TaskAction::GenerateCorpus { corpus, lines, valid_lines, seed } => {
+                teach::generate_corpus(self, corpus, (*lines, *valid_lines), *seed)
+            }
+            TaskAction::FineTune(how) => teach::fine_tune(self, how, progress),
+            TaskAction::Evaluate { corpus, adapter } => teach::evaluate(self, corpus, *adapter),
             TaskAction::Needs { feature } => Err(WorkError::Missing(feature.clone())),
             TaskAction::Review { .. }
             | TaskAction::Command { .. }

@@ -162,7 +162,7 @@ fn updates_of<'a>(adapters: &'a [(Adapter, f32)], tensor: &str) -> Vec<(&'a LowR
 }
 
 /// The model's pairs, with the type of the file that most of its matrices have now.
-fn metadata(model: &PixelModel, encoding: Option<Encoding>) -> Metadata {
+pub(in crate::model) fn metadata(model: &PixelModel, encoding: Option<Encoding>) -> Metadata {
     let file_type = match encoding {
         None => return model.metadata().clone(),
         Some(Encoding::F16) => 1,

@@ -18,6 +18,7 @@ mod read;
 mod write;
 
 pub use error::AdapterError;
+pub(in crate::model) use write::bytes_of;
 
 use sha2::{Digest, Sha256};
 

@@ -65,7 +65,7 @@ impl Adapter {
 }
 
 /// Numbers as an encoding of plain floats has them, or `None` where one is not finite in it.
-fn bytes_of(numbers: &[f32], encoding: Encoding) -> Option<Vec<u8>> {
+pub(in crate::model) fn bytes_of(numbers: &[f32], encoding: Encoding) -> Option<Vec<u8>> {
     fn each<const N: usize>(
         numbers: &[f32],
         encode: impl Fn(f32) -> Option<[u8; N]>,

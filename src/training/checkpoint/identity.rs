@@ -25,7 +25,7 @@ const NAMES: [(&str, &str); 24] = [
     ("base", "the model"),
     ("data", "the training data"),
     ("valid", "the validation data (--valid)"),
-    ("start", "the adapter that it begins with (--lora)"),
+    ("start", "what it begins with (--lora, --from-scratch)"),
     ("settings.training.what", "--full"),
     ("settings.training.what.Lora.rank", "--rank"),
     ("settings.training.what.Lora.alpha", "--alpha"),

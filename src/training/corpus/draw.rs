@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::generate::CorpusError;
 use super::of_model::OfModel;
 use super::text::{article, capital, fill};
-use super::{Rule, Slot};
+use super::{Rule, TemplateSlot};
 use crate::forward::sampling::Key;
 use crate::names::number_of;
 
@@ -13,7 +13,7 @@ use crate::names::number_of;
 const ATTEMPTS: u32 = 1000;
 
 /// Values by their slots.
-pub(super) type Values = BTreeMap<String, String>;
+pub(super) type SlotValues = BTreeMap<String, String>;
 
 /// Lists with all their words.
 pub(super) type Lists = BTreeMap<String, Vec<String>>;
@@ -70,11 +70,11 @@ impl Sources<'_> {
     /// Draws values until the rules hold; `None` where they never do.
     pub fn draw(
         &self,
-        slots: &[Slot],
+        slots: &[TemplateSlot],
         rules: &[Rule],
-        given: &Values,
+        given: &SlotValues,
         draws: &mut Draws,
-    ) -> Result<Option<Values>, CorpusError> {
+    ) -> Result<Option<SlotValues>, CorpusError> {
         'attempts: for _ in 0..ATTEMPTS {
             let mut values = given.clone();
             for slot in slots {
@@ -89,27 +89,34 @@ impl Sources<'_> {
         Ok(None)
     }
 
-    fn take(&self, slot: &Slot, values: &mut Values, draws: &mut Draws) -> Result<(), CorpusError> {
+    fn take(
+        &self,
+        slot: &TemplateSlot,
+        values: &mut SlotValues,
+        draws: &mut Draws,
+    ) -> Result<(), CorpusError> {
         let list = |name: &String| self.lists.get(name).map(Vec::as_slice).unwrap_or_default();
         let number =
             |name: &String| values.get(name).and_then(|it| it.parse::<i64>().ok()).unwrap_or(0);
         let (name, value) = match slot {
-            Slot::Pick(name, of) => (name, draws.pick(list(of)).cloned().unwrap_or_default()),
-            Slot::Number(name, least, most) => {
+            TemplateSlot::Pick(name, of) => {
+                (name, draws.pick(list(of)).cloned().unwrap_or_default())
+            }
+            TemplateSlot::Number(name, least, most) => {
                 let width = most.abs_diff(*least).saturating_add(1);
                 (name, least.saturating_add_unsigned(draws.below(width)).to_string())
             }
-            Slot::Invent(name, parts, count) => (name, draws.invent(list(parts), *count)),
-            Slot::Choice(name, texts) => {
+            TemplateSlot::Invent(name, parts, count) => (name, draws.invent(list(parts), *count)),
+            TemplateSlot::Choice(name, texts) => {
                 (name, draws.pick(texts).map(|text| fill(text, values)).unwrap_or_default())
             }
-            Slot::Sum(name, one, other) => {
+            TemplateSlot::Sum(name, one, other) => {
                 (name, number(one).saturating_add(number(other)).to_string())
             }
-            Slot::Difference(name, one, other) => {
+            TemplateSlot::Difference(name, one, other) => {
                 (name, number(one).saturating_sub(number(other)).to_string())
             }
-            Slot::At(name, of, at) => {
+            TemplateSlot::At(name, of, at) => {
                 let word = usize::try_from(number(at)).ok().and_then(|at| list(of).get(at));
                 let word = word.ok_or_else(|| CorpusError::NoWord {
                     list: of.clone(),
@@ -118,15 +125,19 @@ impl Sources<'_> {
                 })?;
                 (name, word.clone())
             }
-            Slot::Plural(name, of, one, more) => {
+            TemplateSlot::Plural(name, of, one, more) => {
                 (name, fill(if number(of) == 1 { one } else { more }, values))
             }
-            Slot::Article(name, text) => {
+            TemplateSlot::Article(name, text) => {
                 let text = fill(text, values);
                 (name, format!("{} {text}", article(&text)))
             }
-            Slot::Capital(name, text) => (name, capital(&fill(text, values))),
-            Slot::HeadPlace | Slot::TileStatistics | Slot::Matrix => {
+            TemplateSlot::Capital(name, text) => (name, capital(&fill(text, values))),
+            TemplateSlot::HeadPlace
+            | TemplateSlot::HeadPair
+            | TemplateSlot::SpreadPair
+            | TemplateSlot::TileStatistics
+            | TemplateSlot::Matrix => {
                 let model = self.model.ok_or(CorpusError::NeedsModel)?;
                 values.extend(model.draw(slot, draws)?);
                 return Ok(());
@@ -138,7 +149,7 @@ impl Sources<'_> {
 }
 
 /// Whether a rule holds, as far as its slots have values yet.
-fn holds(rule: &Rule, values: &Values) -> bool {
+fn holds(rule: &Rule, values: &SlotValues) -> bool {
     let (Rule::Less(one, other) | Rule::Different(one, other)) = rule;
     let (Some(one), Some(other)) = (values.get(one), values.get(other)) else { return true };
     match rule {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::draw::{Draws, Lists, Sources, Values};
+use super::draw::{Draws, Lists, SlotValues, Sources};
 use super::of_model::OfModel;
 use super::text::fill;
 use super::{Corpus, HeldOut, Template, WordList};
@@ -65,6 +65,19 @@ pub struct CorpusLines {
     pub train: Vec<CorpusLine>,
     /// Held out.
     pub valid: Vec<CorpusLine>,
+}
+
+/// Lines as a file has them, which `train` reads.
+///
+/// # Errors
+/// None that is known: texts and numbers are JSON.
+pub fn to_json_lines(lines: &[CorpusLine]) -> Result<Vec<u8>, serde_json::Error> {
+    let mut bytes = Vec::new();
+    for line in lines {
+        serde_json::to_writer(&mut bytes, line)?;
+        bytes.push(b'\n');
+    }
+    Ok(bytes)
 }
 
 /// Makes at most so many lines to learn, and at most so many that are held out. There are fewer
@@ -150,7 +163,7 @@ impl Made {
         let words = sources.lists.get(list).cloned().unwrap_or_default();
         let stream = format!("corpus.{}", template.id);
         for (at, word) in words.into_iter().enumerate() {
-            let given = Values::from([(list.to_owned(), word)]);
+            let given = SlotValues::from([(list.to_owned(), word)]);
             let mut draws = Draws::new(seed, &stream, at as u32);
             let values = sources
                 .draw(&template.slots, &template.rules, &given, &mut draws)?
@@ -189,21 +202,49 @@ impl Made {
             }
             let mut draws = Draws::new(seed, &stream, index);
             let values = sources
-                .draw(&template.slots, &template.rules, &Values::new(), &mut draws)?
+                .draw(&template.slots, &template.rules, &SlotValues::new(), &mut draws)?
                 .ok_or_else(|| CorpusError::Rules(template.id.clone()))?;
+            let HeldOut::Slots { share, slots } = &corpus.held_out else {
+                if missing[0] == 0 {
+                    break;
+                }
+                self.fact(template, &values, &mut missing);
+                continue;
+            };
             let way = draws.below(template.prompts.len().max(1) as u64) as usize;
             let Some(prompt) = template.prompts.get(way) else { break };
-            let is_held = match &corpus.held_out {
-                HeldOut::Slots { share, slots } => is_held(&values, slots, *share),
-                // Without facts there is nothing whose ways to ask could be told apart.
-                HeldOut::OnePrompt => is_held(&values, &[], 0.2),
-            };
+            let is_held = is_held(&values, slots, *share);
             let left = &mut missing[usize::from(is_held)];
             if *left > 0 && self.push(line(template, prompt, &values), is_held) {
                 *left -= 1;
             }
         }
         Ok(())
+    }
+
+    /// A fact that was drawn, asked for in every way: the one that is held out follows from its
+    /// values.
+    fn fact(&mut self, template: &Template, values: &SlotValues, missing: &mut [usize; 2]) {
+        let known = |prompt: &String| self.prompts.contains(&fill(prompt, values));
+        if template.prompts.is_empty() || template.prompts.iter().any(known) {
+            return;
+        }
+        let held = (hash(values, values.keys()) >> 32) as usize % template.prompts.len().max(1);
+        let (mut told, learnt) = (0, template.prompts.len() - 1);
+        let others = template.prompts.iter().enumerate().filter(|(way, _)| *way != held);
+        for (_, prompt) in others {
+            if missing[0] > 0 && self.push(line(template, prompt, values), false) {
+                missing[0] -= 1;
+                told += 1;
+            }
+        }
+        // What is held out was told in all other ways.
+        if told == learnt
+            && missing[1] > 0
+            && self.push(line(template, &template.prompts[held], values), true)
+        {
+            missing[1] -= 1;
+        }
     }
 
     /// Takes a line whose prompt no other has.
@@ -219,16 +260,20 @@ impl Made {
 
 /// Whether the values of slots are held out: by their hash alone, whatever the seed, so that
 /// corpora of several seeds hold out the same. All values where none of the slots is there.
-fn is_held(values: &Values, slots: &[String], share: f64) -> bool {
+fn is_held(values: &SlotValues, slots: &[String], share: f64) -> bool {
     let named: Vec<&String> = slots.iter().filter(|slot| values.contains_key(*slot)).collect();
     let names: Vec<&String> = if named.is_empty() { values.keys().collect() } else { named };
-    let text: Vec<String> = names.iter().map(|name| format!("{name}={}", values[*name])).collect();
-    // FNV's high bits follow the last letters poorly: a product spreads them.
-    let hash = number_of(&text.join("\u{0}")).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    ((hash >> 32) as f64) < share * PARTS as f64
+    ((hash(values, names) >> 32) as f64) < share * PARTS as f64
 }
 
-fn line(template: &Template, prompt: &str, values: &Values) -> CorpusLine {
+fn hash<'a>(values: &SlotValues, names: impl IntoIterator<Item = &'a String>) -> u64 {
+    let text: Vec<String> =
+        names.into_iter().map(|name| format!("{name}={}", values[name])).collect();
+    // FNV's high bits follow the last letters poorly: a product spreads them.
+    number_of(&text.join("\u{0}")).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn line(template: &Template, prompt: &str, values: &SlotValues) -> CorpusLine {
     CorpusLine {
         prompt: fill(prompt, values),
         completion: fill(&template.answer, values),

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-pub use self::generate::{CorpusError, CorpusLine, CorpusLines, generate};
+pub use self::generate::{CorpusError, CorpusLine, CorpusLines, generate, to_json_lines};
 use super::data::Checker;
 
 /// Templates and what they draw from, as a file says it.
@@ -70,7 +70,7 @@ pub struct Template {
     pub each: Option<String>,
     /// Values, each from those before it.
     #[serde(default)]
-    pub slots: Vec<Slot>,
+    pub slots: Vec<TemplateSlot>,
     /// What must hold of them; otherwise they are drawn again.
     #[serde(default)]
     pub rules: Vec<Rule>,
@@ -80,7 +80,7 @@ pub struct Template {
     pub answer: String,
     /// How an answer is compared with it.
     #[serde(default)]
-    pub check: Check,
+    pub check: CorpusCheck,
 }
 
 fn one() -> u32 {
@@ -90,7 +90,7 @@ fn one() -> u32 {
 /// How an answer is compared with the right one.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub enum Check {
+pub enum CorpusCheck {
     /// It is equal, but for white space at the ends.
     #[default]
     Exact,
@@ -105,7 +105,7 @@ pub enum Check {
 /// A named value.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub enum Slot {
+pub enum TemplateSlot {
     /// A word of a list.
     Pick(String, String),
     /// A whole number from the first to the second.
@@ -131,6 +131,14 @@ pub enum Slot {
     /// A tile of the model: slots `tile`, `tensor`, `spread` and `peak`, the standard deviation and
     /// the largest magnitude of its weights in four digits.
     TileStatistics,
+    /// Two heads of one layer, which lie differently far in a direction: slots `layer`, `one`,
+    /// `other`, `direction` (north, south, east or west), and `further`, the one that lies further
+    /// there.
+    HeadPair,
+    /// Two matrices of one layer whose weights spread differently, as the tile table says: slots
+    /// `layer`, `one`, `other` and `wider`, in words (queries, keys, values, outputs, gates, ups,
+    /// downs).
+    SpreadPair,
     /// A matrix of the model: slots `tensor`, `rows`, `columns`, `encoding` and `layer`.
     Matrix,
 }
@@ -157,11 +165,12 @@ pub enum HeldOut {
         /// one of them, those that it has.
         slots: Vec<String>,
     },
-    /// Of every fact one way to ask, another one for each.
+    /// Of every fact one way to ask, another one for each. A fact is what the values of slots say:
+    /// those of a word of `each`, or those of one draw.
     OnePrompt,
 }
 
-impl Check {
+impl CorpusCheck {
     /// The checker of a line.
     fn checker(&self, fill: impl Fn(&str) -> String) -> Checker {
         match self {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::text::slots_of;
-use super::{Check, Corpus, HeldOut, Rule, Slot, Template, WordList};
+use super::{Corpus, CorpusCheck, HeldOut, Rule, Template, TemplateSlot, WordList};
 use crate::content::did_you_mean;
 use crate::content::registry::{Review, check_id};
 
@@ -35,10 +35,16 @@ impl Corpus {
                 format!("expected a share above 0 and below 1, found {share}")
             });
         }
-        let has_facts = self.templates.iter().any(|it| it.each.is_some());
-        review.require(has_facts || self.held_out != HeldOut::OnePrompt, "held_out", || {
-            "OnePrompt holds out ways to ask for facts, and no template has `each`".into()
-        });
+        let lone = self.templates.iter().find(|it| it.prompts.len() < 2);
+        if let (HeldOut::OnePrompt, Some(template)) = (&self.held_out, lone) {
+            review.wrong(
+                "held_out",
+                format!(
+                    "OnePrompt holds out one of several ways to ask, and template `{}` has one",
+                    template.id
+                ),
+            );
+        }
     }
 
     fn review_list(&self, name: &str, list: &WordList, review: &mut Review<'_>) {
@@ -78,7 +84,7 @@ impl Corpus {
             for slot in slots {
                 require_slot(&path, slot, &known, review);
             }
-            if let Slot::Number(_, least, most) = slot {
+            if let TemplateSlot::Number(_, least, most) = slot {
                 review.require(least <= most, &path, || {
                     format!("expected the lesser number first, found {least} and {most}")
                 });
@@ -104,14 +110,14 @@ impl Corpus {
         });
         let check = format!("{path}.check");
         match &template.check {
-            Check::OneOf(texts) => {
+            CorpusCheck::OneOf(texts) => {
                 texts.iter().for_each(|text| require_text(&check, text, &known, review));
             }
-            Check::Number(within) => review.require(*within >= 0.0, &check, || {
+            CorpusCheck::Number(within) => review.require(*within >= 0.0, &check, || {
                 format!("expected a distance from 0, found {within}")
             }),
-            Check::Pattern(pattern) => require_text(&check, pattern, &known, review),
-            Check::Exact => (),
+            CorpusCheck::Pattern(pattern) => require_text(&check, pattern, &known, review),
+            CorpusCheck::Exact => (),
         }
     }
 
@@ -136,7 +142,7 @@ fn require_text(path: &str, text: &str, known: &BTreeSet<&str>, review: &mut Rev
     }
 }
 
-impl Slot {
+impl TemplateSlot {
     /// Lists, texts with slots and slots that it uses.
     fn uses(&self) -> (Vec<&str>, Vec<&str>, Vec<&str>) {
         let (mut lists, mut texts, mut slots): (Vec<&str>, Vec<&str>, Vec<&str>) =
@@ -156,7 +162,12 @@ impl Slot {
                 texts.extend([one.as_str(), more]);
             }
             Self::Article(_, text) | Self::Capital(_, text) => texts.push(text),
-            Self::Number(..) | Self::HeadPlace | Self::TileStatistics | Self::Matrix => (),
+            Self::Number(..)
+            | Self::HeadPlace
+            | Self::HeadPair
+            | Self::SpreadPair
+            | Self::TileStatistics
+            | Self::Matrix => (),
         }
         (lists, texts, slots)
     }
@@ -175,6 +186,8 @@ impl Slot {
             | Self::Article(name, ..)
             | Self::Capital(name, ..) => vec![name],
             Self::HeadPlace => vec!["layer", "head", "x", "y"],
+            Self::HeadPair => vec!["layer", "one", "other", "direction", "further"],
+            Self::SpreadPair => vec!["layer", "one", "other", "wider"],
             Self::TileStatistics => vec!["tile", "tensor", "spread", "peak"],
             Self::Matrix => vec!["tensor", "rows", "columns", "encoding", "layer"],
         }
@@ -182,13 +195,20 @@ impl Slot {
 
     /// Whether it needs a model.
     pub fn is_of_model(&self) -> bool {
-        matches!(self, Self::HeadPlace | Self::TileStatistics | Self::Matrix)
+        matches!(
+            self,
+            Self::HeadPlace
+                | Self::HeadPair
+                | Self::SpreadPair
+                | Self::TileStatistics
+                | Self::Matrix
+        )
     }
 }
 
 impl Corpus {
     /// Whether a template asks about a model.
     pub fn needs_model(&self) -> bool {
-        self.templates.iter().flat_map(|it| &it.slots).any(Slot::is_of_model)
+        self.templates.iter().flat_map(|it| &it.slots).any(TemplateSlot::is_of_model)
     }
 }

@@ -20,7 +20,7 @@ const SIDE: usize = 32;
 
 /// What attention is made with.
 #[derive(Debug, Clone, Copy)]
-pub struct Heads<'a> {
+pub struct SequenceHeads<'a> {
     /// Query, key and value: `[columns, heads * size]`, of the last two with KV heads.
     pub rows: [&'a [f32]; 3],
     /// The columns of each sequence.
@@ -43,9 +43,9 @@ struct Given {
 
 /// Gradients of a head of a sequence: query, key and value, each
 /// `[columns of the sequence, size up to 32]`.
-type Gradients = [Vec<f32>; 3];
+type HeadGradients = [Vec<f32>; 3];
 
-impl Heads<'_> {
+impl SequenceHeads<'_> {
     fn columns(&self) -> usize {
         self.rows[0].len() / (self.heads * self.size)
     }
@@ -76,11 +76,11 @@ impl Heads<'_> {
         }
     }
 
-    /// Gradients of query, key and value, from those of what [`Heads::attend`] gave.
+    /// Gradients of query, key and value, from those of what [`SequenceHeads::attend`] gave.
     pub fn back(&self, given: &[f32], log_sums: &[f32], gradient: &[f32]) -> [Vec<f32>; 3] {
         let (size, heads, per_kv) = (self.size, self.heads, self.per_kv);
         let kv_heads = heads / per_kv;
-        let units: Vec<Gradients> = self
+        let units: Vec<HeadGradients> = self
             .units()
             .map(|(columns, head)| {
                 run(AttendBack { all: self, columns, head, given, log_sums, gradient })
@@ -232,7 +232,7 @@ fn four(rows: &[f32], wide: usize, first: usize) -> [&[f32]; QUERIES] {
 }
 
 struct Attend<'a> {
-    all: &'a Heads<'a>,
+    all: &'a SequenceHeads<'a>,
     columns: Range<usize>,
     head: usize,
 }
@@ -285,7 +285,7 @@ impl Work for Attend<'_> {
 }
 
 struct AttendBack<'a> {
-    all: &'a Heads<'a>,
+    all: &'a SequenceHeads<'a>,
     columns: Range<usize>,
     head: usize,
     given: &'a [f32],
@@ -294,10 +294,10 @@ struct AttendBack<'a> {
 }
 
 impl Work for AttendBack<'_> {
-    type Output = Gradients;
+    type Output = HeadGradients;
 
     #[inline(always)]
-    fn with<P: Processor>(self, processor: P) -> Gradients {
+    fn with<P: Processor>(self, processor: P) -> HeadGradients {
         let simd = processor.vectors();
         let Self { all, columns, head, given, log_sums, gradient } = self;
         let kv_heads = all.heads / all.per_kv;

@@ -3,8 +3,8 @@
 
 use rayon::prelude::*;
 
-use super::batch::{Batch, Target};
 use super::layer::zero;
+use super::micro_step::{MicroStep, WantedTarget};
 use super::network::Network;
 use super::norm::norm_back;
 use super::product::weight_gradient;
@@ -32,16 +32,16 @@ pub struct HeadScratch {
 
 /// The loss of a batch, and what is wanted of its gradient.
 #[derive(Debug)]
-pub struct Head<'a> {
+pub struct LossHead<'a> {
     /// What it is part of.
     pub network: &'a Network,
     /// The columns.
-    pub batch: &'a Batch,
+    pub batch: &'a MicroStep,
     /// What the sum of losses is divided by.
     pub total: f64,
 }
 
-impl Head<'_> {
+impl LossHead<'_> {
     /// The sum of weighted losses. With `gradient`, writes the gradient of the mean loss with
     /// respect to the residual stream there, and adds those of what is trained to `sums`.
     pub fn loss(
@@ -63,7 +63,7 @@ impl Head<'_> {
     fn chunk(
         &self,
         residual: &Panels,
-        targets: &[Target],
+        targets: &[WantedTarget],
         scratch: &mut HeadScratch,
         back: &mut Option<(&mut Panels, &mut [Vec<f32>])>,
     ) -> Result<f64, TrainError> {
@@ -110,7 +110,7 @@ impl Head<'_> {
     }
 
     /// Turns logits into the gradient of the mean loss with respect to them.
-    fn of_logits(&self, targets: &[Target], log_sums: &[f64], logits: &mut Panels) {
+    fn of_logits(&self, targets: &[WantedTarget], log_sums: &[f64], logits: &mut Panels) {
         let rows = logits.features();
         let panels = logits.as_mut_slice().par_chunks_mut(LANES * targets.len()).enumerate();
         panels.for_each(|(panel, values)| {
@@ -177,7 +177,7 @@ impl Work for LogSums<'_> {
 }
 
 struct OfLogits<'a> {
-    targets: &'a [Target],
+    targets: &'a [WantedTarget],
     log_sums: &'a [f64],
     total: f64,
     first: usize,

@@ -2,11 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::attention::Heads;
-use super::batch::Batch;
-use super::network::{Layer, Network};
+use super::attention::SequenceHeads;
+use super::micro_step::MicroStep;
+use super::network::{Network, TrainedLayer};
 use super::norm::{norm_back, row_back};
-use super::product::{Dropout, Product};
+use super::product::{Dropout, LayerProduct};
 use super::rows::{add, to_panels, to_rows};
 use crate::forward::Interventions;
 use crate::forward::bind::LayerVector;
@@ -65,7 +65,7 @@ pub struct LayerPass<'a> {
     /// Index of the layer.
     pub layer: usize,
     /// The columns.
-    pub batch: &'a Batch,
+    pub batch: &'a MicroStep,
     /// Factors of heads and layers, as in the forward pass.
     pub interventions: &'a Interventions,
     /// What updates do not see.
@@ -73,21 +73,21 @@ pub struct LayerPass<'a> {
 }
 
 impl LayerPass<'_> {
-    fn of(&self) -> &Layer {
+    fn of(&self) -> &TrainedLayer {
         &self.network.layers[self.layer]
     }
 
-    fn product(&self, target: usize) -> Product<'_> {
-        Product { network: self.network, layer: self.layer, target, dropout: self.dropout }
+    fn product(&self, target: usize) -> LayerProduct<'_> {
+        LayerProduct { network: self.network, layer: self.layer, target, dropout: self.dropout }
     }
 
     fn epsilon(&self) -> f32 {
         self.network.model.config().norm_epsilon
     }
 
-    fn heads<'a>(&'a self, rows: &'a [Vec<f32>; 3]) -> Heads<'a> {
+    fn heads<'a>(&'a self, rows: &'a [Vec<f32>; 3]) -> SequenceHeads<'a> {
         let config = self.network.model.config();
-        Heads {
+        SequenceHeads {
             rows: rows.each_ref().map(|rows| rows.as_slice()),
             sequences: &self.batch.sequences,
             size: config.head_size as usize,
@@ -295,34 +295,10 @@ fn scaled(from: &Panels, factor: f32, to: &mut Panels) {
 
 /// `silu(gate) * up`.
 fn activate(gate: &Panels, up: &Panels, hidden: &mut Panels) {
-    hidden.resize(gate.features(), gate.columns());
+    hidden.clone_from(gate);
     let panel = LANES * gate.columns();
-    let panels = hidden.as_mut_slice().par_chunks_mut(panel).enumerate();
-    panels.for_each(|(index, out)| {
-        let gate = &gate.as_slice()[index * panel..][..panel];
-        let up = &up.as_slice()[index * panel..][..panel];
-        run(Activate { gate, up, out });
-    });
-}
-
-struct Activate<'a> {
-    gate: &'a [f32],
-    up: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl Work for Activate<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with<P: Processor>(self, _: P) {
-        let rows = self.gate.as_chunks::<LANES>().0.iter().zip(self.up.as_chunks::<LANES>().0);
-        for (out, (gate, up)) in self.out.as_chunks_mut::<LANES>().0.iter_mut().zip(rows) {
-            for lane in 0..LANES {
-                out[lane] = gate[lane] / (1.0 + exp::<P::Vectors>(-gate[lane])) * up[lane];
-            }
-        }
-    }
+    let panels = hidden.as_mut_slice().par_chunks_mut(panel).zip(up.as_slice().par_chunks(panel));
+    panels.for_each(|(hidden, up)| crate::forward::cpu::gate_up::activate(hidden, up));
 }
 
 /// From the gradient of hidden, in its place that of up, and that of the gate.

@@ -7,10 +7,10 @@
 //! threads.
 
 mod attention;
-mod batch;
 mod head;
 mod layer;
 mod low_rank;
+mod micro_step;
 mod network;
 mod norm;
 mod product;
@@ -18,16 +18,17 @@ mod rows;
 
 use std::sync::Arc;
 
-use batch::Batch;
 pub(super) use head::CHUNK as LOGIT_COLUMNS;
-use head::{Head, HeadScratch};
+use head::{HeadScratch, LossHead};
 use layer::{Activations, LayerPass, Scratch};
+use micro_step::MicroStep;
 use network::Network;
 pub(super) use network::tensor_weights;
 use product::Dropout;
 
 use super::{
-    LossSum, Sequence, StepReport, TrainError, Trainer, TrainerState, TrainingSettings, What, start,
+    LossSum, Sequence, StepReport, TrainError, Trained, Trainer, TrainerState, TrainingSettings,
+    start,
 };
 use crate::forward::Interventions;
 use crate::forward::cpu::activations::Panels;
@@ -49,12 +50,12 @@ pub struct CpuTrainer {
     interventions: Interventions,
     /// Layers, counted from the last, whose activations are kept.
     kept_layers: usize,
-    room: Room,
+    room: TrainerRoom,
 }
 
 /// What is used over and over.
 #[derive(Debug, Default)]
-struct Room {
+struct TrainerRoom {
     residual: Panels,
     entrances: Vec<Panels>,
     activations: Vec<Activations>,
@@ -81,7 +82,7 @@ impl CpuTrainer {
             step: 0,
             interventions: Interventions::default(),
             kept_layers,
-            room: Room::default(),
+            room: TrainerRoom::default(),
         })
     }
 
@@ -114,9 +115,10 @@ impl CpuTrainer {
     /// The first layer below which nothing is trained.
     fn first_layer(&self) -> usize {
         match self.settings.what {
-            What::Full => 0,
-            What::Lora(_) => {
-                let is_trained = |layer: &network::Layer| layer.updates.iter().any(Option::is_some);
+            Trained::Full => 0,
+            Trained::Lora(_) => {
+                let is_trained =
+                    |layer: &network::TrainedLayer| layer.updates.iter().any(Option::is_some);
                 let layers = &self.network.layers;
                 layers.iter().position(is_trained).unwrap_or(layers.len())
             }
@@ -125,7 +127,7 @@ impl CpuTrainer {
 
     fn dropout(&self, is_training: bool) -> Dropout {
         let share = match &self.settings.what {
-            What::Lora(lora) if is_training => lora.dropout,
+            Trained::Lora(lora) if is_training => lora.dropout,
             _ => 0.0,
         };
         Dropout { share, seed: self.settings.seed, step: self.step as u32 + 1 }
@@ -133,7 +135,12 @@ impl CpuTrainer {
 
     /// The forward pass of a batch: the residual stream after the last layer is in the room. Keeps
     /// what the way back needs, if there is one.
-    fn forward(&mut self, batch: &Batch, is_training: bool) {
+    fn forward(
+        &mut self,
+        batch: &MicroStep,
+        is_training: bool,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(), TrainError> {
         let dropout = self.dropout(is_training);
         let (layers, first) = (self.network.layers.len(), self.first_layer());
         let Self { network, interventions, kept_layers, room, .. } = self;
@@ -147,6 +154,9 @@ impl CpuTrainer {
         room.entrances.resize_with(layers, Panels::default);
         room.activations.resize_with((*kept_layers).clamp(1, layers.max(1)), Activations::default);
         for layer in 0..layers {
+            if stop() {
+                return Err(TrainError::Stopped);
+            }
             let pass = LayerPass { network, layer, batch, interventions, dropout };
             if is_training && layer >= first {
                 room.entrances[layer].clone_from(&room.residual);
@@ -155,10 +165,15 @@ impl CpuTrainer {
             let kept = &mut room.activations[layer % place];
             pass.forward(&mut room.residual, kept, &mut room.scratch);
         }
+        Ok(())
     }
 
     /// The way back through the layers, from the gradient that is in the room.
-    fn back(&mut self, batch: &Batch, stop: &(dyn Fn() -> bool + Sync)) -> Result<(), TrainError> {
+    fn back(
+        &mut self,
+        batch: &MicroStep,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(), TrainError> {
         let dropout = self.dropout(true);
         let (layers, first) = (self.network.layers.len(), self.first_layer());
         let mut sums = std::mem::take(&mut self.network.gradients);
@@ -177,7 +192,7 @@ impl CpuTrainer {
                 room.residual.clone_from(&room.entrances[layer]);
                 pass.forward(&mut room.residual, kept, &mut room.scratch);
             }
-            let is_first = layer == first && self.settings.what != What::Full;
+            let is_first = layer == first && self.settings.what != Trained::Full;
             let entrance = &room.entrances[layer];
             let sums = (&mut sums[..], is_first);
             pass.back(entrance, kept, &mut room.gradient, &mut room.scratch, sums);
@@ -195,7 +210,7 @@ impl CpuTrainer {
         result
     }
 
-    fn batches(&self, sequences: &[Sequence]) -> Vec<Batch> {
+    fn batches(&self, sequences: &[Sequence]) -> Vec<MicroStep> {
         let (mut batches, mut start, mut before) = (Vec::new(), 0, 0);
         while start < sequences.len() {
             let mut columns = 0;
@@ -204,7 +219,8 @@ impl CpuTrainer {
                 columns <= COLUMNS
             };
             let end = start + sequences[start..].iter().take_while(fits).count().max(1);
-            let batch = Batch::new(&sequences[start..end], start, before, &self.network.rotation);
+            let batch =
+                MicroStep::new(&sequences[start..end], start, before, &self.network.rotation);
             before += batch.columns.len();
             batches.push(batch);
             start = end;
@@ -245,10 +261,10 @@ impl CpuTrainer {
             if stop() {
                 return Err(TrainError::Stopped);
             }
-            self.forward(batch, true);
+            self.forward(batch, true, stop)?;
             let mut sums = std::mem::take(&mut self.network.gradients);
             let Self { network, room, .. } = self;
-            let head = Head { network, batch, total };
+            let head = LossHead { network, batch, total };
             let back = Some((&mut room.gradient, &mut sums[..]));
             let loss = head.loss(&room.residual, &mut room.head, back);
             self.network.gradients = sums;
@@ -280,12 +296,7 @@ impl Trainer for CpuTrainer {
         let optimizer = self.settings.optimizer;
         self.step += 1;
         self.network.update(&optimizer, rate, self.step, optimizer.clip_factor(gradient_norm));
-        Ok(StepReport {
-            loss: sum / total,
-            gradient_norm,
-            targets: sequences.iter().map(Sequence::targets).sum(),
-            columns: sequences.iter().map(Sequence::columns).sum(),
-        })
+        Ok(StepReport::new(sum / total, gradient_norm, sequences))
     }
 
     fn loss(
@@ -300,9 +311,9 @@ impl Trainer for CpuTrainer {
                 return Err(TrainError::Stopped);
             }
             let sum = awake(|| {
-                self.forward(batch, false);
+                self.forward(batch, false, stop)?;
                 let Self { network, room, .. } = &mut *self;
-                Head { network, batch, total: 1.0 }.loss(&room.residual, &mut room.head, None)
+                LossHead { network, batch, total: 1.0 }.loss(&room.residual, &mut room.head, None)
             });
             loss.sum += sum?;
             loss.weight += batch.targets.iter().map(|of| f64::from(of.weight)).sum::<f64>();

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::low_rank::Factor;
+use super::low_rank::TrainedFactor;
 use crate::forward::bind::{BoundMatrix, BoundModel, LayerVector, rope_params};
 use crate::forward::cpu::matrix::Matrix;
 use crate::forward::cpu::rope::Rotation;
@@ -15,11 +15,11 @@ use crate::model::tiling::Tiling;
 use crate::model::weights::tile_weights;
 use crate::model::{Encoding, PixelModel};
 use crate::training::optimizer::{AdamW, Updated, sum_of_squares};
-use crate::training::{Parameter, TrainError, TrainingSettings, What, start};
+use crate::training::{Parameter, TrainError, Trained, TrainingSettings, start};
 
 /// A matrix as passes read it.
 #[derive(Debug)]
-pub struct Weights {
+pub struct NetworkWeights {
     params: MatrixParams,
     tensor: usize,
     /// The trainer's own tiles, of plain floats; else those of the file are read.
@@ -43,16 +43,16 @@ pub struct LowRankUpdate {
     /// The factor of the update.
     pub scale: f32,
     /// A, its features the matrix's inputs.
-    pub a: Factor,
+    pub a: TrainedFactor,
     /// B, its features the matrix's outputs.
-    pub b: Factor,
+    pub b: TrainedFactor,
 }
 
 /// A layer's tensors.
 #[derive(Debug)]
-pub struct Layer {
+pub struct TrainedLayer {
     /// In the order of [`TARGETS`].
-    pub matrices: [Weights; 7],
+    pub matrices: [NetworkWeights; 7],
     /// In the order of [`TARGETS`].
     pub updates: [Option<LowRankUpdate>; 7],
     /// By [`LayerVector`]; with each its place among the parameters where it is trained.
@@ -61,7 +61,7 @@ pub struct Layer {
     pub params: LayerParams,
 }
 
-impl Layer {
+impl TrainedLayer {
     /// The numbers of a vector; none where the layer has no such vector.
     pub fn vector(&self, vector: LayerVector) -> &[f32] {
         &self.vectors[vector as usize].0
@@ -81,13 +81,13 @@ pub struct Network {
     /// Angles of positions.
     pub rotation: Rotation,
     /// Token embeddings.
-    pub embedding: Weights,
+    pub embedding: NetworkWeights,
     /// Layers.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<TrainedLayer>,
     /// The last norm.
     pub output_norm: (Vec<f32>, Option<usize>),
     /// The output matrix, where it is not the embedding.
-    output: Option<Weights>,
+    output: Option<NetworkWeights>,
     /// What is trained.
     pub parameters: Vec<Parameter>,
     /// Of each parameter, in its own order.
@@ -103,7 +103,7 @@ impl Network {
     ) -> Result<Self, TrainError> {
         let bound = BoundModel::new(&model).map_err(|why| TrainError::Model(why.to_string()))?;
         let config = model.config().clone();
-        let is_full = settings.what == What::Full;
+        let is_full = settings.what == Trained::Full;
         let binder = Binder { model: &model, parameters: &parameters, is_full };
         let layers = bound.layers.iter().enumerate().map(|(index, layer)| {
             let name = |name: &str| format!("blk.{index}.{name}");
@@ -119,15 +119,15 @@ impl Network {
                     parameter,
                     rank,
                     scale,
-                    a: Factor::default(),
-                    b: Factor::default(),
+                    a: TrainedFactor::default(),
+                    b: TrainedFactor::default(),
                 })
             };
             let vectors = LayerVector::ALL.map(|vector| {
                 let parameter = binder.parameter(&name(vector.name()));
                 (layer.vector(vector).to_vec(), parameter)
             });
-            Layer {
+            TrainedLayer {
                 matrices: matrices.map(|matrix| binder.weights(matrix)),
                 updates: TARGETS.map(update),
                 vectors: vectors.into(),
@@ -149,7 +149,7 @@ impl Network {
     }
 
     /// A matrix to multiply with.
-    pub fn matrix<'a>(&'a self, weights: &'a Weights) -> Matrix<'a> {
+    pub fn matrix<'a>(&'a self, weights: &'a NetworkWeights) -> Matrix<'a> {
         let bytes = match &weights.own {
             Some(own) => &own.bytes,
             None => self.model.tensor_bytes(weights.tensor),
@@ -158,12 +158,12 @@ impl Network {
     }
 
     /// The place of a matrix among the parameters.
-    pub fn parameter_of(&self, weights: &Weights) -> Option<usize> {
+    pub fn parameter_of(&self, weights: &NetworkWeights) -> Option<usize> {
         weights.own.as_ref().map(|own| own.parameter)
     }
 
     /// The output matrix.
-    pub fn output(&self) -> &Weights {
+    pub fn output(&self) -> &NetworkWeights {
         self.output.as_ref().unwrap_or(&self.embedding)
     }
 
@@ -175,8 +175,9 @@ impl Network {
             for update in layer.updates.iter_mut().flatten() {
                 let (a, b) = (&parameters[update.parameter], &parameters[update.parameter + 1]);
                 let rank = update.rank;
-                update.a = Factor::new(a.columns, rank, |at, k| a.values[k * a.columns + at]);
-                update.b = Factor::new(b.rows, rank, |at, k| b.values[at * rank + k]);
+                update.a =
+                    TrainedFactor::new(a.columns, rank, |at, k| a.values[k * a.columns + at]);
+                update.b = TrainedFactor::new(b.rows, rank, |at, k| b.values[at * rank + k]);
             }
             for (vector, parameter) in &mut layer.vectors {
                 if let Some(parameter) = *parameter {
@@ -217,7 +218,7 @@ impl Network {
     }
 }
 
-impl Weights {
+impl NetworkWeights {
     fn take_up(&mut self, parameters: &[Parameter]) {
         let Some(own) = &mut self.own else { return };
         let numbers: &[u8] = bytemuck::cast_slice(&parameters[own.parameter].values);
@@ -243,10 +244,10 @@ impl Binder<'_> {
         self.parameters.iter().position(|parameter| parameter.name == name)
     }
 
-    fn weights(&self, matrix: &BoundMatrix) -> Weights {
+    fn weights(&self, matrix: &BoundMatrix) -> NetworkWeights {
         let (params, tensor) = (matrix.params, matrix.tensor);
         if !self.is_full {
-            return Weights { params, tensor, own: None };
+            return NetworkWeights { params, tensor, own: None };
         }
         let of_file = &self.model.tensors()[tensor];
         let shape = (of_file.name.clone(), of_file.dimensions.clone(), Encoding::F32);
@@ -255,7 +256,7 @@ impl Binder<'_> {
         let tiling = own[0].tiling;
         let parameter = self.parameter(&of_file.name).expect("every tensor is trained");
         let bytes = vec![0; tiling.line_count() as usize * LINE];
-        Weights { params, tensor, own: Some(Own { tiling, bytes, parameter }) }
+        NetworkWeights { params, tensor, own: Some(Own { tiling, bytes, parameter }) }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::batch::Batch;
 use super::low_rank::{outer, padded};
-use super::network::{Layer, LowRankUpdate, Network};
+use super::micro_step::MicroStep;
+use super::network::{LowRankUpdate, Network, TrainedLayer};
 use super::rows::to_rows;
 use crate::forward::bind::LayerVector;
 use crate::forward::cpu::activations::{Input, Panels};
@@ -40,7 +40,7 @@ pub struct Dropout {
 
 /// One of the matrices of a layer.
 #[derive(Debug, Clone, Copy)]
-pub struct Product<'a> {
+pub struct LayerProduct<'a> {
     /// What it is part of.
     pub network: &'a Network,
     /// The layer's index.
@@ -51,8 +51,8 @@ pub struct Product<'a> {
     pub dropout: Dropout,
 }
 
-impl<'a> Product<'a> {
-    fn of(&self) -> &'a Layer {
+impl<'a> LayerProduct<'a> {
+    fn of(&self) -> &'a TrainedLayer {
         &self.network.layers[self.layer]
     }
 
@@ -61,18 +61,20 @@ impl<'a> Product<'a> {
     }
 
     /// Writes `W x + scale B (A x) + bias`.
-    pub fn forward(&self, batch: &Batch, input: &Panels, out: &mut Panels) {
+    pub fn forward(&self, batch: &MicroStep, input: &Panels, out: &mut Panels) {
         let layer = self.of();
         let matrix = self.network.matrix(&layer.matrices[self.target]);
         let bias = layer.vector(BIASES[self.target]);
         out.resize(matrix.rows(), input.columns());
         let read = input.input(&[&matrix]);
-        let update = self.update().map(|update| (update, self.narrow(update, batch, input)));
+        let columns: Vec<usize> = (0..input.columns()).collect();
+        let narrow = |update| scaled(self.narrow(update, batch, input), update.scale);
+        let update = self.update().map(|update| (update, narrow(update)));
         let groups = out.as_mut_slice().par_chunks_mut(LANES * input.columns());
         groups.enumerate().for_each(|(group, out)| {
             multiply_row_group(&matrix, group, &read, out);
             if let Some((update, ranks)) = &update {
-                update.b.widen(group, ranks, update.scale, out);
+                update.b.widen(group, ranks, &columns, out);
             }
             if let Some(bias) = bias.get(group * LANES..) {
                 for column in out.chunks_exact_mut(LANES) {
@@ -83,7 +85,7 @@ impl<'a> Product<'a> {
     }
 
     /// `A x` of every column.
-    fn narrow(&self, update: &LowRankUpdate, batch: &Batch, input: &Panels) -> Vec<f32> {
+    fn narrow(&self, update: &LowRankUpdate, batch: &MicroStep, input: &Panels) -> Vec<f32> {
         match self.kept(batch, input) {
             Some(kept) => update.a.narrow(&kept),
             None => update.a.narrow(input),
@@ -91,7 +93,7 @@ impl<'a> Product<'a> {
     }
 
     /// The inputs that the update sees, if it does not see all.
-    fn kept(&self, batch: &Batch, input: &Panels) -> Option<Panels> {
+    fn kept(&self, batch: &MicroStep, input: &Panels) -> Option<Panels> {
         let Dropout { share, .. } = self.dropout;
         if share == 0.0 {
             return None;
@@ -102,7 +104,7 @@ impl<'a> Product<'a> {
     }
 
     /// Multiplies what is dropped with 0 and the rest with `1 / (1 - share)`.
-    fn drop_out(&self, batch: &Batch, panels: &mut Panels) {
+    fn drop_out(&self, batch: &MicroStep, panels: &mut Panels) {
         let Dropout { share, seed, step } = self.dropout;
         let stream = format!("blk.{}.{}.weight.lora_a", self.layer, TARGETS[self.target]);
         let word = noise(seed, &stream, step);
@@ -123,7 +125,7 @@ impl<'a> Product<'a> {
     /// Adds the gradients of what is trained, and that of the input to `of_input` if it is wanted.
     pub fn back(
         &self,
-        batch: &Batch,
+        batch: &MicroStep,
         (input, gradient): (&Panels, &Panels),
         of_input: Option<&mut Panels>,
         sums: &mut [Vec<f32>],
@@ -151,7 +153,9 @@ impl<'a> Product<'a> {
             &mut dropped
         };
         let panels = out.as_mut_slice().par_chunks_mut(panel).enumerate();
-        panels.for_each(|(index, out)| update.a.widen(index, &errors, update.scale, out));
+        let columns: Vec<usize> = (0..input.columns()).collect();
+        let errors = scaled(errors, update.scale);
+        panels.for_each(|(index, out)| update.a.widen(index, &errors, &columns, out));
         if self.dropout.share > 0.0 {
             self.drop_out(batch, &mut dropped);
             super::rows::add(of_input, &dropped, 1.0);
@@ -162,7 +166,7 @@ impl<'a> Product<'a> {
     fn update_back(
         &self,
         update: &LowRankUpdate,
-        batch: &Batch,
+        batch: &MicroStep,
         (input, gradient): (&Panels, &Panels),
         sums: &mut [Vec<f32>],
     ) -> Vec<f32> {
@@ -179,6 +183,12 @@ impl<'a> Product<'a> {
         outer(input, &errors, rank, |at, k, sum| of_a[k * inputs + at] += scale * sum);
         errors
     }
+}
+
+/// Numbers times a factor.
+fn scaled(mut numbers: Vec<f32>, factor: f32) -> Vec<f32> {
+    numbers.iter_mut().for_each(|number| *number *= factor);
+    numbers
 }
 
 /// Adds the sum over columns to a vector.

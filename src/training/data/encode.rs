@@ -39,12 +39,12 @@ pub struct Example {
     /// What is learnt.
     pub sequence: Sequence,
     /// What can be asked of it and compared, unless it is a text.
-    pub question: Option<Question>,
+    pub question: Option<DataQuestion>,
 }
 
 /// A prompt whose right answer is known.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Question {
+pub struct DataQuestion {
     /// The tokens that the model is given.
     pub prompt: Vec<u32>,
     /// What it is to say.
@@ -83,7 +83,7 @@ pub(super) enum EncodeError {
 struct Marked {
     tokens: Vec<u32>,
     is_target: Vec<bool>,
-    question: Option<Question>,
+    question: Option<DataQuestion>,
 }
 
 /// Makes a line an example. The second says whether it was cut.
@@ -131,7 +131,7 @@ pub(super) fn encode(
     let Marked { tokens, is_target, question } = marked;
     let question = question
         .filter(|question| question.prompt.len() < context)
-        .map(|question| Question { check: data.check.clone(), ..question });
+        .map(|question| DataQuestion { check: data.check.clone(), ..question });
     let sequence = Sequence { tokens, is_target, weight: data.weight };
     Ok((Example { line, sequence, question }, is_cut))
 }
@@ -152,7 +152,7 @@ fn completion_of(
         tokens.extend(text.tokenizer().eos().filter(|_| options.end));
     }
     let is_target = (0..tokens.len()).map(|at| at >= prompt.len()).collect();
-    let question = (!prompt.is_empty() && answer_tokens > 0).then(|| Question {
+    let question = (!prompt.is_empty() && answer_tokens > 0).then(|| DataQuestion {
         prompt,
         answer: completion.to_owned(),
         check: Checker::Exact,
@@ -216,7 +216,7 @@ fn messages_of(
         if let Some(answer) = message.content.clone().filter(|answer| !answer.trim().is_empty()) {
             let answer_tokens = last.saturating_sub(turn.start);
             let check = Checker::Exact;
-            question = Some(Question { prompt: before, answer, check, answer_tokens });
+            question = Some(DataQuestion { prompt: before, answer, check, answer_tokens });
         }
     }
     Ok(Marked { tokens, is_target, question })

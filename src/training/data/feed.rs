@@ -7,7 +7,7 @@ use crate::names::number_of;
 
 /// The place of a run in its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Place {
+pub struct DataPlace {
     /// How often all examples were seen.
     pub epoch: u32,
     /// How many of this epoch were seen, less than all.
@@ -50,7 +50,11 @@ impl Feed {
 
     /// The examples of the next step, and the place behind them. A run of `epochs` ends before that
     /// one begins; `None` behind its end.
-    pub fn next(&mut self, mut place: Place, epochs: Option<u32>) -> Option<(Vec<usize>, Place)> {
+    pub fn next(
+        &mut self,
+        mut place: DataPlace,
+        epochs: Option<u32>,
+    ) -> Option<(Vec<usize>, DataPlace)> {
         let (mut taken, mut columns) = (Vec::new(), 0);
         loop {
             if epochs.is_some_and(|epochs| place.epoch >= epochs) {
@@ -68,7 +72,7 @@ impl Feed {
             taken.push(example);
             place.seen += 1;
             if place.seen == order.len() {
-                place = Place { epoch: place.epoch + 1, seen: 0 };
+                place = DataPlace { epoch: place.epoch + 1, seen: 0 };
             }
         }
         (!taken.is_empty()).then_some((taken, place))
@@ -76,7 +80,7 @@ impl Feed {
 
     /// How many steps so many epochs have.
     pub fn steps(&self, epochs: u32) -> u64 {
-        let (mut feed, mut place, mut steps) = (self.clone(), Place::default(), 0);
+        let (mut feed, mut place, mut steps) = (self.clone(), DataPlace::default(), 0);
         while let Some((_, next)) = feed.next(place, Some(epochs)) {
             (place, steps) = (next, steps + 1);
         }
@@ -84,7 +88,7 @@ impl Feed {
     }
 
     /// Epochs behind a place, as a number for people.
-    pub fn epochs(&self, place: Place) -> f64 {
+    pub fn epochs(&self, place: DataPlace) -> f64 {
         f64::from(place.epoch) + place.seen as f64 / self.columns.len() as f64
     }
 }
@@ -95,7 +99,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn all(feed: &mut Feed, epochs: u32) -> Vec<Vec<usize>> {
-        let mut place = Place::default();
+        let mut place = DataPlace::default();
         let mut steps = Vec::new();
         while let Some((step, next)) = feed.next(place, Some(epochs)) {
             steps.push(step);
@@ -136,7 +140,7 @@ mod tests {
                 prop_assert_eq!(epoch, (0..columns.len()).collect::<Vec<_>>());
             }
             // From any place on the steps are those of the whole run.
-            let mut place = Place::default();
+            let mut place = DataPlace::default();
             for step in &steps {
                 let mut fresh = Feed::new(columns.clone(), batch, seed);
                 let (again, next) = fresh.next(place, Some(3)).unwrap();

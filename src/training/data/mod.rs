@@ -11,8 +11,8 @@ mod line;
 mod lines;
 
 pub use check::Checker;
-pub use encode::{DataOptions, Example, Question, TargetChoice};
-pub use feed::{Feed, Place};
+pub use encode::{DataOptions, DataQuestion, Example, TargetChoice};
+pub use feed::{DataPlace, Feed};
 pub use line::{DataLine, LineShape, parse_data_line};
 pub use lines::{BadDataLines, DataError, Dataset, Duplicate};
 

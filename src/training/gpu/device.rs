@@ -14,18 +14,18 @@ use bevy::render::{
 use bevy::shader::ShaderCacheError;
 use wgpu::{AdapterInfo, DeviceType};
 
-use super::adapter::{AdapterPlaces, COPIES, ROW};
-use super::kernels::{BackShape, Kernels};
+use super::kernels::{BackShape, KernelVariants};
 use super::params::SLOT;
-use super::pass::Pass;
+use super::pass::SequencePass;
 use super::places::TrainingPlaces;
 use super::program::{Builder, Op, Program};
-use super::vectors::Vectors;
-use super::{GpuTraining, Numbers};
+use super::vectors::PackedVectors;
+use super::{GpuTraining, LearnerNumbers};
 use crate::engine::gpu::headless::{headless_app, prepare};
 use crate::forward::bind::{BoundLayer, BoundModel, rope_params};
 use crate::forward::cpu::Column;
 use crate::forward::cpu::rope::Rotation;
+use crate::forward::gpu::adapter_places::{AdapterPlaces, COPIES, ROW};
 use crate::forward::gpu::kernels::KernelFamily;
 use crate::forward::gpu::model::Quads;
 use crate::forward::gpu::readback::PendingReadback;
@@ -65,11 +65,11 @@ fn failed(error: impl std::fmt::Display) -> TrainError {
 }
 
 /// A learner whose kernels are being compiled.
-pub struct Opening {
+pub struct LearnerOpening {
     device: RenderDevice,
     queue: RenderQueue,
     info: AdapterInfo,
-    kernels: Kernels,
+    kernels: KernelVariants,
     queued: Vec<(&'static str, CachedComputePipelineId)>,
     program: Program,
     places: AdapterPlaces,
@@ -77,10 +77,10 @@ pub struct Opening {
     vectors: Vec<f32>,
     columns: u32,
     pages: Pages,
-    buffers: Buffers,
+    buffers: LearnerBuffers,
 }
 
-impl Opening {
+impl LearnerOpening {
     /// Puts what is trained beside a model's pages, in a render world that has shaders.
     pub fn new(
         world: &World,
@@ -98,7 +98,7 @@ impl Opening {
         let config = model.config();
         let bound = BoundModel::new(model).map_err(failed)?;
         check_shapes(&bound, config)?;
-        let vectors = Vectors::new(&bound);
+        let vectors = PackedVectors::new(&bound);
         let scale = |rank| start::scale(settings, rank);
         let places =
             AdapterPlaces::new(adapter, &bound.layers, scale).map_err(TrainError::Model)?;
@@ -106,7 +106,7 @@ impl Opening {
         let room = most_quads(&device, textures);
         let room = room.min(training.memory.map_or(u64::MAX, |bytes| bytes / 16));
         let activations = TrainingPlaces::new(config, columns, places.ranks(), room);
-        let mut kernels = Kernels::new(textures, subgroups);
+        let mut kernels = KernelVariants::new(textures, subgroups);
         let program = Builder {
             config,
             bound: &bound,
@@ -120,7 +120,7 @@ impl Opening {
         }
         .build();
         let store = |label, quads: u64| store(&device, label, quads, textures);
-        let buffers = Buffers {
+        let buffers = LearnerBuffers {
             activations: store("training:activations", activations.quads)?,
             trained: store("training:trained", u64::from(places.quads) * u64::from(COPIES))?,
             params: data(&device, "params", &program.params, BufferUsages::UNIFORM),
@@ -172,7 +172,8 @@ impl Opening {
         };
         let resources = self.buffers.resources(&self.pages);
         let group = self.kernels.bind(&self.device, cache, resources);
-        let Buffers { activations, trained, params, words, wanted, results, .. } = self.buffers;
+        let LearnerBuffers { activations, trained, params, words, wanted, results, .. } =
+            self.buffers;
         let learner = Learner {
             names: self.queued.iter().map(|(name, _)| *name).collect(),
             vectors: self.vectors,
@@ -210,7 +211,7 @@ pub fn open_headless(
     // The shaders come to the render world with the first frame.
     app.update();
     let world = app.sub_app(RenderApp).world();
-    let mut opening = Opening::new(world, None, model, trained, training)?;
+    let mut opening = LearnerOpening::new(world, None, model, trained, training)?;
     for _ in 0..STARTING_FRAMES {
         app.update();
         match opening.poll(app.sub_app(RenderApp).world().resource())? {
@@ -221,7 +222,7 @@ pub fn open_headless(
     Err(failed("the kernels of training are not compiled after many frames"))
 }
 
-struct Buffers {
+struct LearnerBuffers {
     activations: Quads,
     trained: Quads,
     params: Buffer,
@@ -232,7 +233,7 @@ struct Buffers {
     wanted: Buffer,
 }
 
-impl Buffers {
+impl LearnerBuffers {
     /// In the order of the bindings' names.
     fn resources<'a>(&'a self, pages: &'a Pages) -> Vec<BindingResource<'a>> {
         vec![
@@ -352,7 +353,7 @@ fn check_shapes(bound: &BoundModel, config: &ModelConfig) -> Result<(), TrainErr
 
 impl Learner {
     /// Writes the columns of the next pass; gradients begin anew with it, or are added to.
-    pub fn write_pass(&self, pass: &Pass, begins: bool) {
+    pub fn write_pass(&self, pass: &SequencePass, begins: bool) {
         let words = pass.words(begins);
         self.queue.write_buffer(&self.words, 0, bytemuck::cast_slice(&words));
         self.queue.write_buffer(&self.wanted, 0, bytemuck::cast_slice(&pass.wanted));
@@ -427,6 +428,17 @@ impl Learner {
         self.queue.submit([encoder.finish()]);
     }
 
+    /// Waits for one copy of what is trained: 0 values, 1 gradients, 2 and 3 moments.
+    pub fn copy(&self, copy: u32) -> Result<Vec<f32>, TrainError> {
+        let rows = self.adapter.quads / ROW;
+        let to = empty(&self.device, "copy", u64::from(self.adapter.quads) * 16);
+        let mut encoder = self.device.create_command_encoder(&CommandEncoderDescriptor::default());
+        self.trained.copy_to(&mut encoder, copy * rows, rows, &to);
+        self.queue.submit([encoder.finish()]);
+        let parts = [(&to, to.size())];
+        self.read(&PendingReadback::submit(&self.device, &self.queue, &parts))
+    }
+
     /// Waits for all copies of what is trained.
     pub fn copies(&self) -> Result<Vec<Vec<f32>>, TrainError> {
         let numbers = self.trained.read(&self.device, &self.queue).map_err(failed)?;
@@ -438,9 +450,9 @@ impl Learner {
     }
 
     /// Waits for all numbers that kernels write.
-    pub fn numbers(&self) -> Result<Numbers, TrainError> {
+    pub fn numbers(&self) -> Result<LearnerNumbers, TrainError> {
         let (first, count) = self.program.norm_results;
-        Ok(Numbers {
+        Ok(LearnerNumbers {
             activations: self.activations.read(&self.device, &self.queue).map_err(failed)?,
             trained: self.trained.read(&self.device, &self.queue).map_err(failed)?,
             results: self.results(0, first + count)?,

@@ -153,11 +153,11 @@ fn of_heads() -> Vec<Vec<ShaderDefVal>> {
         .to_vec()
 }
 
-/// A variant of a kernel in [`Kernels`].
+/// A variant of a kernel in [`KernelVariants`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KernelId(usize);
+pub struct VariantId(usize);
 
-impl KernelId {
+impl VariantId {
     /// Its place among the variants.
     pub fn index(self) -> usize {
         self.0
@@ -166,26 +166,26 @@ impl KernelId {
 
 /// The variants that a trainer needs.
 #[derive(Debug)]
-pub struct Kernels {
+pub struct KernelVariants {
     textures: bool,
     subgroups: bool,
     variants: Vec<(Name, Vec<ShaderDefVal>)>,
 }
 
-impl Kernels {
+impl KernelVariants {
     /// None yet, for a device that has what is said.
     pub fn new(textures: bool, subgroups: bool) -> Self {
         Self { textures, subgroups, variants: Vec::new() }
     }
 
     /// A variant, the same however often it is asked for.
-    pub fn request(&mut self, name: Name, defs: Vec<ShaderDefVal>) -> KernelId {
+    pub fn request(&mut self, name: Name, defs: Vec<ShaderDefVal>) -> VariantId {
         let wanted = (name, defs);
         if let Some(known) = self.variants.iter().position(|known| *known == wanted) {
-            return KernelId(known);
+            return VariantId(known);
         }
         self.variants.push(wanted);
-        KernelId(self.variants.len() - 1)
+        VariantId(self.variants.len() - 1)
     }
 
     /// Has all variants compiled, in their order.
@@ -231,7 +231,7 @@ impl Kernels {
     }
 }
 
-/// Compiled kernels, by [`KernelId`].
+/// Compiled kernels, by [`VariantId`].
 pub type Pipelines = Vec<ComputePipeline>;
 
 fn layout(textures: bool) -> BindGroupLayoutDescriptor {

@@ -1,10 +1,10 @@
 //! The dispatches of a layer, forward and back.
 
-use super::adapter::{Adapted, AdaptedLayer, Factor};
 use super::kernels::Name;
 use super::params::{AttentionParams, HeadParams, LoraInParams, NONE, OuterParams, SwigluParams};
-use super::program::{Builder, Op, Product, Rows};
+use super::program::{Builder, DispatchRows, Op, ProductPlaces};
 use crate::forward::bind::{BoundLayer, LayerVector, rope_params};
+use crate::forward::gpu::adapter_places::{Adapted, AdaptedLayer, FactorPlace};
 
 /// Columns that a workgroup of `lora_in` multiplies at once.
 const LORA_COLUMNS: u32 = 8;
@@ -28,20 +28,20 @@ const DOWN: usize = 3;
 
 /// A matrix of a layer: its number among the adapter's targets, and its bias.
 #[derive(Debug, Clone, Copy)]
-struct Matrix {
+struct TrainedMatrix {
     target: usize,
     group: usize,
     bias: LayerVector,
 }
 
-const MATRICES: [Matrix; 7] = [
-    Matrix { target: 0, group: QKV, bias: LayerVector::QueryBias },
-    Matrix { target: 1, group: QKV, bias: LayerVector::KeyBias },
-    Matrix { target: 2, group: QKV, bias: LayerVector::ValueBias },
-    Matrix { target: 3, group: OUTPUT, bias: LayerVector::OutputBias },
-    Matrix { target: 4, group: GATE_UP, bias: LayerVector::GateBias },
-    Matrix { target: 5, group: GATE_UP, bias: LayerVector::UpBias },
-    Matrix { target: 6, group: DOWN, bias: LayerVector::DownBias },
+const MATRICES: [TrainedMatrix; 7] = [
+    TrainedMatrix { target: 0, group: QKV, bias: LayerVector::QueryBias },
+    TrainedMatrix { target: 1, group: QKV, bias: LayerVector::KeyBias },
+    TrainedMatrix { target: 2, group: QKV, bias: LayerVector::ValueBias },
+    TrainedMatrix { target: 3, group: OUTPUT, bias: LayerVector::OutputBias },
+    TrainedMatrix { target: 4, group: GATE_UP, bias: LayerVector::GateBias },
+    TrainedMatrix { target: 5, group: GATE_UP, bias: LayerVector::UpBias },
+    TrainedMatrix { target: 6, group: DOWN, bias: LayerVector::DownBias },
 ];
 
 /// What a matrix multiplies and where its product lies, or the gradients of both.
@@ -179,13 +179,13 @@ impl Builder<'_> {
     }
 
     fn lora_in(&mut self, params: &LoraInParams, quads: u32) -> Op {
-        self.op(Name::LoraIn, Vec::new(), params, quads, Rows::Columns(LORA_COLUMNS))
+        self.op(Name::LoraIn, Vec::new(), params, quads, DispatchRows::Columns(LORA_COLUMNS))
     }
 
     fn adapted_product(
         &mut self,
         layer: usize,
-        matrix: Matrix,
+        matrix: TrainedMatrix,
         sides: Sides,
         added: Option<u32>,
     ) -> Op {
@@ -193,7 +193,7 @@ impl Builder<'_> {
         let adapted = &adapter.layers[layer];
         let bias = self.vectors.place(layer, matrix.bias);
         let Sides { input, output, stride } = sides;
-        let product = Product { input, output, stride, bias, added, wanted: None };
+        let product = ProductPlaces { input, output, stride, bias, added, wanted: None };
         let group = matrix.group;
         let low = adapted.targets[matrix.target].as_ref().map(|target| {
             let low = self.places.work(layer).low[group] + target.before;
@@ -207,7 +207,7 @@ impl Builder<'_> {
     fn back_through(
         &mut self,
         layer: usize,
-        matrices: &[Matrix],
+        matrices: &[TrainedMatrix],
         sides: &[Sides],
         inputs: u32,
         to_inputs: bool,
@@ -243,7 +243,7 @@ impl Builder<'_> {
             return;
         }
         for (index, (matrix, side)) in matrices.iter().zip(sides).enumerate() {
-            let product = Product {
+            let product = ProductPlaces {
                 input: side.input,
                 output: side.output,
                 stride: side.stride,
@@ -257,7 +257,14 @@ impl Builder<'_> {
         }
     }
 
-    fn outer(&mut self, input: u32, stride: u32, factor: Factor, low: u32, low_stride: u32) -> Op {
+    fn outer(
+        &mut self,
+        input: u32,
+        stride: u32,
+        factor: FactorPlace,
+        low: u32,
+        low_stride: u32,
+    ) -> Op {
         let params = OuterParams {
             input,
             stride,
@@ -268,7 +275,7 @@ impl Builder<'_> {
             gradient: self.adapter.quads + factor.place,
             padding: 0,
         };
-        let down = Rows::Fixed(factor.quads.div_ceil(2));
+        let down = DispatchRows::Fixed(factor.quads.div_ceil(2));
         self.op(Name::Outer, Vec::new(), &params, factor.rows.div_ceil(32), down)
     }
 
@@ -293,7 +300,7 @@ impl Builder<'_> {
             padding: [0; 2],
         };
         let heads = config.head_count + config.head_count / config.heads_per_kv();
-        self.op(name, Vec::new(), &params, heads, Rows::Columns(1))
+        self.op(name, Vec::new(), &params, heads, DispatchRows::Columns(1))
     }
 
     fn attention_op(&mut self, name: Name, index: usize) -> Op {
@@ -321,7 +328,7 @@ impl Builder<'_> {
             _ => (config.head_count / heads_together(config.heads_per_kv()), 1),
         };
         let defs = self.attention();
-        self.op(name, defs, &params, units, Rows::Columns(together))
+        self.op(name, defs, &params, units, DispatchRows::Columns(together))
     }
 
     fn swiglu(&mut self, name: Name, index: usize) -> Op {
@@ -329,7 +336,7 @@ impl Builder<'_> {
         let quads = self.bound.layers[index].gate.params.rows / 4;
         let hidden = if name == Name::SwigluBack { g.hidden } else { w.hidden };
         let params = SwigluParams { gate: w.gate, up: w.up, hidden, quads };
-        self.op(name, Vec::new(), &params, quads.div_ceil(SWIGLU_QUADS), Rows::Columns(1))
+        self.op(name, Vec::new(), &params, quads.div_ceil(SWIGLU_QUADS), DispatchRows::Columns(1))
     }
 }
 

@@ -3,6 +3,7 @@
 //! In: [`Learning`] in the render world, with the next step. Out: what the step came to. Prompts
 //! and drawing go on beside it, on the same pages.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,10 +12,10 @@ use bevy::prelude::*;
 use bevy::render::RenderApp;
 use bevy::render::renderer::{RenderGraph, RenderGraphSystems};
 
-use super::{GpuTrainer, GpuTraining, OpeningTrainer, UnderWay};
+use super::{GpuTrainer, GpuTraining, OpeningTrainer, StepUnderWay};
 use crate::forward::gpu::ForwardPluginSystems;
 use crate::model::{Adapter, PixelModel};
-use crate::training::{Sequence, StepReport, TrainError, TrainingSettings};
+use crate::training::{LossSum, Sequence, StepReport, TrainError, TrainingSettings};
 
 /// Has the render graph go on with the steps of [`Learning`], where there is that resource. Comes
 /// after `ForwardPlugin`.
@@ -39,17 +40,32 @@ impl Plugin for LearnPlugin {
     }
 }
 
+/// What came of the work that [`Learning`] was given.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LearningReport {
+    /// A step was made.
+    Step(StepReport),
+    /// The model was looked at, and nothing was learnt.
+    Look(LossSum),
+}
+
+/// A step at a rate, or a look at losses.
+struct LearningWork {
+    sequences: Vec<Sequence>,
+    rate: Option<f32>,
+}
+
 /// A model that learns beside the frames, in the render world.
 #[derive(Resource)]
 pub struct Learning {
-    trainer: Option<Trainer>,
+    trainer: Option<TrainerPhase>,
     budget: Duration,
-    next: Option<(Vec<Sequence>, f32)>,
-    under_way: Option<UnderWay>,
-    done: Option<Result<StepReport, TrainError>>,
+    queue: VecDeque<LearningWork>,
+    under_way: Option<StepUnderWay>,
+    done: VecDeque<Result<LearningReport, TrainError>>,
 }
 
-enum Trainer {
+enum TrainerPhase {
     Opening(Box<OpeningTrainer>),
     Open(Box<GpuTrainer>),
 }
@@ -68,24 +84,36 @@ impl Learning {
         budget: Duration,
     ) -> Result<Self, TrainError> {
         let opening = GpuTrainer::open_in(world, model, settings, start, training)?;
-        let trainer = Some(Trainer::Opening(Box::new(opening)));
-        Ok(Self { trainer, budget, next: None, under_way: None, done: None })
+        let trainer = Some(TrainerPhase::Opening(Box::new(opening)));
+        let (queue, done) = (VecDeque::new(), VecDeque::new());
+        Ok(Self { trainer, budget, queue, under_way: None, done })
     }
 
-    /// The next step, in the place of one that is not done.
+    /// How long a frame goes on from now on.
+    pub fn set_budget(&mut self, budget: Duration) {
+        self.budget = budget;
+    }
+
+    /// A step, after what was asked for before.
     pub fn step(&mut self, sequences: Vec<Sequence>, rate: f32) {
-        (self.next, self.under_way, self.done) = (Some((sequences, rate)), None, None);
+        self.queue.push_back(LearningWork { sequences, rate: Some(rate) });
     }
 
-    /// What the last step came to, once.
-    pub fn take_report(&mut self) -> Option<Result<StepReport, TrainError>> {
-        self.done.take()
+    /// The losses of sequences as the model is then, after what was asked for before.
+    pub fn look(&mut self, sequences: Vec<Sequence>) {
+        self.queue.push_back(LearningWork { sequences, rate: None });
+    }
+
+    /// What the first of the works came to whose report was not taken yet. What comes after an
+    /// error was given up with it.
+    pub fn take_report(&mut self) -> Option<Result<LearningReport, TrainError>> {
+        self.done.pop_front()
     }
 
     /// The trainer, once its kernels are compiled: for its state, or another's.
     pub fn trainer(&mut self) -> Option<&mut GpuTrainer> {
         match &mut self.trainer {
-            Some(Trainer::Open(trainer)) => Some(trainer),
+            Some(TrainerPhase::Open(trainer)) => Some(trainer),
             _ => None,
         }
     }
@@ -94,18 +122,19 @@ impl Learning {
     fn go_on(&mut self, world: &World) {
         let started = Instant::now();
         if let Err(error) = self.compile(world) {
-            (self.next, self.done) = (None, Some(Err(error)));
+            self.fail(error);
         }
-        while let (Some(Trainer::Open(trainer)), Some((sequences, rate))) =
-            (&mut self.trainer, &self.next)
+        while let (Some(TrainerPhase::Open(trainer)), Some(work)) =
+            (&mut self.trainer, self.queue.front())
         {
-            match advance(trainer, &mut self.under_way, sequences, *rate) {
+            match advance(trainer, &mut self.under_way, work) {
                 Ok(None) => {}
-                Ok(Some(report)) => self.done = Some(Ok(report)),
-                Err(error) => self.done = Some(Err(error)),
-            }
-            if self.done.is_some() {
-                (self.next, self.under_way) = (None, None);
+                Ok(Some(report)) => {
+                    self.done.push_back(Ok(report));
+                    self.queue.pop_front();
+                    self.under_way = None;
+                }
+                Err(error) => self.fail(error),
             }
             if started.elapsed() >= self.budget {
                 return;
@@ -113,11 +142,17 @@ impl Learning {
         }
     }
 
+    fn fail(&mut self, error: TrainError) {
+        self.queue.clear();
+        self.under_way = None;
+        self.done.push_back(Err(error));
+    }
+
     fn compile(&mut self, world: &World) -> Result<(), TrainError> {
         self.trainer = match self.trainer.take() {
-            Some(Trainer::Opening(opening)) => Some(match opening.poll(world)? {
-                Ok(trainer) => Trainer::Open(Box::new(trainer)),
-                Err(opening) => Trainer::Opening(Box::new(opening)),
+            Some(TrainerPhase::Opening(opening)) => Some(match opening.poll(world)? {
+                Ok(trainer) => TrainerPhase::Open(Box::new(trainer)),
+                Err(opening) => TrainerPhase::Opening(Box::new(opening)),
             }),
             other => other,
         };
@@ -127,18 +162,18 @@ impl Learning {
 
 fn advance(
     trainer: &mut GpuTrainer,
-    under_way: &mut Option<UnderWay>,
-    sequences: &[Sequence],
-    rate: f32,
-) -> Result<Option<StepReport>, TrainError> {
+    under_way: &mut Option<StepUnderWay>,
+    work: &LearningWork,
+) -> Result<Option<LearningReport>, TrainError> {
     let step = match under_way {
         Some(step) => step,
-        none => none.insert(trainer.begin(sequences)?),
+        none => none.insert(trainer.begin(&work.sequences, work.rate.is_some())?),
     };
-    match trainer.go_on(step)? {
-        Some(losses) => trainer.finish(sequences, losses, rate).map(Some),
-        None => Ok(None),
-    }
+    let Some(losses) = trainer.go_on(step)? else { return Ok(None) };
+    Ok(Some(match work.rate {
+        Some(rate) => LearningReport::Step(trainer.finish(&work.sequences, losses, rate)?),
+        None => LearningReport::Look(losses),
+    }))
 }
 
 fn learn(world: &mut World) {

@@ -4,7 +4,6 @@
 //! In: a [`PixelModel`], an [`Adapter`] to begin with, sequences. Out: what [`Trainer`] gives. The
 //! shaders are those of `shaders/training`; the specification is `specs/training.md`.
 
-mod adapter;
 mod device;
 pub mod kernels;
 mod layer;
@@ -22,16 +21,16 @@ use std::time::{Duration, Instant};
 
 use bevy::ecs::world::World;
 
-use self::device::{Learner, Opening, open_headless};
+use self::device::{Learner, LearnerOpening, open_headless};
 use self::kernels::BackShape;
-pub use self::learn::{LearnPlugin, LearnSystems, Learning};
+pub use self::learn::{LearnPlugin, LearnSystems, Learning, LearningReport};
 use self::pass::passes;
 use self::program::adamw_params;
 use self::under_way::Grain;
-pub use self::under_way::UnderWay;
+pub use self::under_way::StepUnderWay;
 use super::{
-    LossSum, Parameter, Sequence, StepReport, TrainError, Trainer, TrainerState, TrainingSettings,
-    What, start,
+    LossSum, Parameter, Sequence, StepReport, TrainError, Trained, Trainer, TrainerState,
+    TrainingSettings, start,
 };
 use crate::engine::gpu::headless::GpuChoice;
 use crate::forward::gpu::model::GpuModel;
@@ -41,7 +40,7 @@ use crate::residency::compute::Pool;
 
 /// All numbers that kernels write.
 #[derive(Debug, Clone)]
-pub struct Numbers {
+pub struct LearnerNumbers {
     /// Activations and their gradients.
     pub activations: Vec<f32>,
     /// What is trained, its gradient and both moments.
@@ -58,9 +57,9 @@ pub struct Dispatched<'a> {
     /// The bytes of its parameters, one of [`params`].
     pub params: &'a [u8],
     /// All numbers before it.
-    pub before: &'a Numbers,
+    pub before: &'a LearnerNumbers,
     /// All numbers after it.
-    pub after: &'a Numbers,
+    pub after: &'a LearnerNumbers,
 }
 
 /// How a trainer is opened.
@@ -90,7 +89,7 @@ pub struct GpuTrainer {
 
 /// A trainer whose kernels are being compiled, beside the frames of a window.
 pub struct OpeningTrainer {
-    opening: Opening,
+    opening: LearnerOpening,
     settings: TrainingSettings,
     model: Arc<PixelModel>,
 }
@@ -115,7 +114,7 @@ fn begin_with(
     settings: &TrainingSettings,
     start: Option<&Adapter>,
 ) -> Result<Adapter, TrainError> {
-    let What::Lora(lora) = &settings.what else {
+    let Trained::Lora(lora) = &settings.what else {
         return Err(TrainError::Model(
             "all of a model is trained on the processor alone: use --device cpu".into(),
         ));
@@ -163,7 +162,7 @@ impl GpuTrainer {
         let is_whole = !world.contains_resource::<Pool>();
         let answering = world.get_resource::<GpuModel>().filter(|_| is_whole);
         let pages = answering.map(|model| model.pages.clone());
-        let opening = Opening::new(world, pages, &model, (&adapter, settings), training)?;
+        let opening = LearnerOpening::new(world, pages, &model, (&adapter, settings), training)?;
         Ok(OpeningTrainer { opening, settings: settings.clone(), model })
     }
 
@@ -172,8 +171,18 @@ impl GpuTrainer {
     /// # Errors
     /// The device does not answer.
     pub fn adapter(&mut self) -> Result<Option<Adapter>, TrainError> {
-        let state = self.state()?;
-        Ok(start::adapter(&self.model, &self.settings, &state.parameters))
+        let values = self.learner.copy(0)?;
+        let parameter = |(name, rows, columns, values): NamedFactor| {
+            let (first, second) = (Vec::new(), Vec::new());
+            Parameter { name, rows, columns, values, first, second }
+        };
+        let parameters: Vec<_> = self.learner.adapter.factors(&values).map(parameter).collect();
+        Ok(start::adapter(&self.model, &self.settings, &parameters))
+    }
+
+    /// Steps made.
+    pub fn steps(&self) -> u64 {
+        self.step
     }
 
     /// The adapter of the machine.
@@ -191,8 +200,8 @@ impl GpuTrainer {
     /// # Errors
     /// The device does not answer.
     pub fn gradients(&self) -> Result<Vec<(String, usize, usize, Vec<f32>)>, TrainError> {
-        let copies = self.learner.copies()?;
-        Ok(self.learner.adapter.factors(&copies[1]).collect())
+        let gradients = self.learner.copy(1)?;
+        Ok(self.learner.adapter.factors(&gradients).collect())
     }
 
     /// Norms and biases as the kernels have them.
@@ -291,7 +300,7 @@ impl GpuTrainer {
     ) -> Result<LossSum, TrainError> {
         self.check(sequences)?;
         let columns = self.learner.columns;
-        let mut under_way = UnderWay::new(sequences, columns, learns, Grain::Layer)?;
+        let mut under_way = StepUnderWay::new(sequences, columns, learns, Grain::Layer)?;
         loop {
             if let Some(sum) = under_way.advance(&self.learner)? {
                 return Ok(sum);
@@ -304,13 +313,14 @@ impl GpuTrainer {
         }
     }
 
-    /// Begins a step that is computed dispatch by dispatch, between which frames can be drawn.
+    /// Begins a step that is computed dispatch by dispatch, between which frames can be drawn; or
+    /// only the losses of its sequences.
     ///
     /// # Errors
     /// The sequences do not fit, or none of their tokens is a target.
-    pub fn begin(&self, sequences: &[Sequence]) -> Result<UnderWay, TrainError> {
+    pub fn begin(&self, sequences: &[Sequence], learns: bool) -> Result<StepUnderWay, TrainError> {
         self.check(sequences)?;
-        UnderWay::new(sequences, self.learner.columns, true, Grain::Dispatch)
+        StepUnderWay::new(sequences, self.learner.columns, learns, Grain::Dispatch)
     }
 
     /// Goes on with a step by one dispatch; gives the losses once all are computed. A step that is
@@ -318,7 +328,7 @@ impl GpuTrainer {
     ///
     /// # Errors
     /// A loss is no number, or the device does not answer.
-    pub fn go_on(&self, step: &mut UnderWay) -> Result<Option<LossSum>, TrainError> {
+    pub fn go_on(&self, step: &mut StepUnderWay) -> Result<Option<LossSum>, TrainError> {
         step.advance(&self.learner)
     }
 
@@ -342,12 +352,7 @@ impl GpuTrainer {
         let params = adamw_params(learner.adapter.quads, optimizer, rate, self.step, clip);
         learner.write_params(&learner.program.adamw, &params);
         learner.play("training:adamw", [&learner.program.adamw], 0, 0);
-        Ok(StepReport {
-            loss: losses.mean(),
-            gradient_norm,
-            targets: sequences.iter().map(Sequence::targets).sum(),
-            columns: sequences.iter().map(Sequence::columns).sum(),
-        })
+        Ok(StepReport::new(losses.mean(), gradient_norm, sequences))
     }
 
     /// The norm of the gradient, which is on the device.
@@ -385,13 +390,8 @@ impl Trainer for GpuTrainer {
         let values = adapter.factors(&copies[0]);
         let moments = adapter.factors(&copies[2]).zip(adapter.factors(&copies[3]));
         let parameter =
-            |((name, rows, columns, values), (first, second)): (_, (Factor, Factor))| Parameter {
-                name,
-                rows,
-                columns,
-                values,
-                first: first.3,
-                second: second.3,
+            |((name, rows, columns, values), (first, second)): (_, (NamedFactor, NamedFactor))| {
+                Parameter { name, rows, columns, values, first: first.3, second: second.3 }
             };
         Ok(TrainerState {
             step: self.step,
@@ -402,7 +402,10 @@ impl Trainer for GpuTrainer {
     fn restore(&mut self, state: TrainerState) -> Result<(), TrainError> {
         let adapter = &self.learner.adapter;
         let copy = |of: fn(&Parameter) -> &[f32]| {
-            adapter.laid_out(&state.parameters, of).map_err(TrainError::State)
+            let parameters = state.parameters.iter();
+            let tensors = parameters.map(|p| (p.name.as_str(), p.rows, p.columns, of(p)));
+            let tensors: Vec<_> = tensors.collect();
+            adapter.laid_out(&tensors).map_err(TrainError::State)
         };
         let copies = [copy(|p| &p.values)?, copy(|p| &p.first)?, copy(|p| &p.second)?];
         for (place, numbers) in [0, 2, 3].into_iter().zip(&copies) {
@@ -414,4 +417,4 @@ impl Trainer for GpuTrainer {
 }
 
 /// A factor: its name, rows, columns and numbers.
-type Factor = (String, usize, usize, Vec<f32>);
+type NamedFactor = (String, usize, usize, Vec<f32>);

@@ -5,7 +5,7 @@ use crate::training::Sequence;
 
 /// The columns of one pass, as the kernels read them.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Pass {
+pub struct SequencePass {
     /// Two quads of words for each column.
     words: Vec<[u32; 4]>,
     /// The columns that have a target.
@@ -14,7 +14,7 @@ pub struct Pass {
     pub targets: Vec<(usize, f32)>,
 }
 
-impl Pass {
+impl SequencePass {
     /// Columns.
     pub fn columns(&self) -> u32 {
         (self.words.len() / 2) as u32
@@ -46,9 +46,9 @@ impl Pass {
 
 /// Cuts sequences into passes of at most so many columns. Each target counts its weight times
 /// `factor`.
-pub fn passes(sequences: &[Sequence], columns: usize, factor: f64) -> Vec<Pass> {
+pub fn passes(sequences: &[Sequence], columns: usize, factor: f64) -> Vec<SequencePass> {
     let mut passes = Vec::new();
-    let mut pass = Pass::default();
+    let mut pass = SequencePass::default();
     for (index, sequence) in sequences.iter().enumerate() {
         if sequence.targets() == 0 {
             continue;
@@ -71,7 +71,7 @@ mod tests {
         let sequence = |count: u32, first| Sequence::from_first_target((0..count).collect(), first);
         let sequences = [sequence(5, 2), sequence(4, 1), sequence(3, 1)];
         let passes = passes(&sequences, 8, 0.5);
-        assert_eq!(passes.iter().map(Pass::columns).collect::<Vec<_>>(), [7, 2]);
+        assert_eq!(passes.iter().map(SequencePass::columns).collect::<Vec<_>>(), [7, 2]);
         assert_eq!(passes[0].wanted, [1, 2, 3, 4, 5, 6]);
         let words = passes[0].words(true);
         assert_eq!(words[0], [7, 6, 1, u32::MAX]);

@@ -4,7 +4,7 @@
 //! many as there is room for, everything else is kept too; the others share one workspace, which is
 //! filled again on the way back.
 
-use super::adapter::GROUPS;
+use crate::forward::gpu::adapter_places::GROUPS;
 use crate::model::ModelConfig;
 
 /// Rows of logits that exist at once.
@@ -12,7 +12,7 @@ pub const CHUNK: u32 = 32;
 
 /// What a layer leaves for its way back.
 #[derive(Debug, Clone, Copy)]
-pub struct Workspace {
+pub struct LayerPlaces {
     /// The norm of the layer's entrance.
     pub first_norm: u32,
     /// Query, key and value as the matrices give them, with biases.
@@ -42,7 +42,7 @@ pub struct Workspace {
 
 /// Gradients on their way back through a layer.
 #[derive(Debug, Clone, Copy)]
-pub struct Gradients {
+pub struct GradientPlaces {
     /// Of the residual stream.
     pub residual: u32,
     /// Of a norm.
@@ -70,9 +70,9 @@ pub struct TrainingPlaces {
     pub residual: Vec<u32>,
     /// What layers leave: the first is shared by all that have none of their own, the others are
     /// those of the last layers.
-    work: Vec<Workspace>,
+    work: Vec<LayerPlaces>,
     /// Gradients.
-    pub gradients: Gradients,
+    pub gradients: GradientPlaces,
     /// The last norm of a chunk of wanted columns.
     pub last_norm: u32,
     /// Their logits, then the gradients of these.
@@ -88,9 +88,9 @@ pub fn logits_quads(config: &ModelConfig) -> u32 {
     config.vocab_size.next_multiple_of(64) / 4
 }
 
-struct Next(u64);
+struct NextPlace(u64);
 
-impl Next {
+impl NextPlace {
     fn place(&mut self, quads: u64) -> u32 {
         let first = self.0;
         self.0 += quads;
@@ -111,7 +111,7 @@ impl TrainingPlaces {
     }
 
     /// What a layer leaves.
-    pub fn work(&self, layer: usize) -> Workspace {
+    pub fn work(&self, layer: usize) -> LayerPlaces {
         let layers = self.residual.len() - 1;
         self.work[(layer + self.work.len()).saturating_sub(layers)]
     }
@@ -123,7 +123,7 @@ impl TrainingPlaces {
 
     /// With a workspace of their own for the last `own` layers.
     fn keeping(config: &ModelConfig, columns: u32, ranks: [u32; GROUPS], own: u32) -> Self {
-        let mut next = Next(0);
+        let mut next = NextPlace(0);
         let columns = u64::from(columns);
         let [width, query, kv, hidden] =
             [config.embedding_size, config.query_size(), config.kv_size(), config.hidden_size]
@@ -131,7 +131,7 @@ impl TrainingPlaces {
         let heads = columns * u64::from(config.head_count);
         let lows = ranks.map(|quads| columns * u64::from(quads));
         let residual = (0..=config.layer_count).map(|_| next.place(width)).collect();
-        let mut workspace = |_| Workspace {
+        let mut workspace = |_| LayerPlaces {
             first_norm: next.place(width),
             projected: next.place(query + 2 * kv),
             query: next.place(query),
@@ -146,7 +146,7 @@ impl TrainingPlaces {
             low: lows.map(|quads| next.place(quads)),
         };
         let work = (0..=own).map(&mut workspace).collect();
-        let gradients = Gradients {
+        let gradients = GradientPlaces {
             residual: next.place(width),
             norm: next.place(width),
             hidden: next.place(hidden),

@@ -4,17 +4,17 @@
 use bevy::shader::ShaderDefVal;
 use bytemuck::Pod;
 
-use super::adapter::{AdaptedLayer, AdapterPlaces, COPIES};
 use super::kernels::{
-    BackShape, COLUMNS, KernelId, Kernels, Name, back_defs, head_defs, product_defs,
+    BackShape, COLUMNS, KernelVariants, Name, VariantId, back_defs, head_defs, product_defs,
 };
 use super::params::{
     AdamwParams, BackParams, EmbedParams, GradientNormParams, LossParams, NONE, NormBackParams,
     NormParams, ProductParams, SLOT,
 };
 use super::places::{CHUNK, TrainingPlaces, logits_quads};
-use super::vectors::Vectors;
+use super::vectors::PackedVectors;
 use crate::forward::bind::{BoundMatrix, BoundModel};
+use crate::forward::gpu::adapter_places::{AdaptedLayer, AdapterPlaces, COPIES};
 use crate::forward::gpu::kernels::encoding_def;
 use crate::model::ModelConfig;
 
@@ -28,7 +28,7 @@ const ACROSS: u32 = 256;
 
 /// Rows of workgroups of a dispatch.
 #[derive(Debug, Clone, Copy)]
-pub enum Rows {
+pub enum DispatchRows {
     /// So many.
     Fixed(u32),
     /// One for so many columns.
@@ -44,7 +44,7 @@ pub enum Rows {
     },
 }
 
-impl Rows {
+impl DispatchRows {
     /// How many there are for so many columns, of which some are wanted.
     pub fn count(self, columns: u32, wanted: u32) -> u32 {
         match self {
@@ -61,18 +61,18 @@ impl Rows {
 #[derive(Debug, Clone, Copy)]
 pub struct Op {
     /// The kernel.
-    pub kernel: KernelId,
+    pub kernel: VariantId,
     /// Bytes before its parameters.
     pub offset: u32,
     /// Workgroups side by side.
     pub across: u32,
     /// Rows of them.
-    pub rows: Rows,
+    pub rows: DispatchRows,
 }
 
 /// The head for some of the wanted columns.
 #[derive(Debug)]
-pub struct Chunk {
+pub struct HeadChunk {
     /// Norm, logits and loss.
     pub loss: Vec<Op>,
     /// Gradients of the norm.
@@ -93,7 +93,7 @@ pub struct Program {
     /// Each layer back.
     pub back: Vec<Vec<Op>>,
     /// The head, chunk by chunk.
-    pub chunks: Vec<Chunk>,
+    pub chunks: Vec<HeadChunk>,
     /// The gradient of the residual stream behind the last layer.
     pub begin_back: Vec<Op>,
     /// Sums of squares of the gradient.
@@ -110,12 +110,12 @@ pub struct Program {
 
 /// Dispatches that are submitted together: between two such pieces a step can be left and gone on
 /// with.
-pub type Piece<'a> = (&'static str, &'a [Op]);
+pub type ProgramPiece<'a> = (&'static str, &'a [Op]);
 
 impl Program {
     /// The pieces of a pass: forward with its losses, and, where it learns, back.
-    pub fn pieces(&self, learns: bool) -> Vec<Piece<'_>> {
-        let mut pieces: Vec<Piece<'_>> = vec![("training:embed", &self.embed)];
+    pub fn pieces(&self, learns: bool) -> Vec<ProgramPiece<'_>> {
+        let mut pieces: Vec<ProgramPiece<'_>> = vec![("training:embed", &self.embed)];
         pieces.extend(self.forward.iter().map(|layer| ("training:forward", &layer[..])));
         for chunk in &self.chunks {
             pieces.push(("training:loss", &chunk.loss));
@@ -146,18 +146,18 @@ impl Program {
 pub(super) struct Builder<'a> {
     pub config: &'a ModelConfig,
     pub bound: &'a BoundModel,
-    pub vectors: &'a Vectors,
+    pub vectors: &'a PackedVectors,
     pub adapter: &'a AdapterPlaces,
     pub places: &'a TrainingPlaces,
     pub columns: u32,
     pub shape: BackShape,
-    pub kernels: &'a mut Kernels,
+    pub kernels: &'a mut KernelVariants,
     pub params: Vec<u8>,
 }
 
 /// What `product` and `back` are told beside their matrix.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Product {
+pub(super) struct ProductPlaces {
     pub input: u32,
     pub output: u32,
     pub stride: u32,
@@ -173,7 +173,7 @@ impl Builder<'_> {
         defs: Vec<ShaderDefVal>,
         params: &P,
         across: u32,
-        rows: Rows,
+        rows: DispatchRows,
     ) -> Op {
         let offset = self.params.len();
         self.params.extend_from_slice(bytemuck::bytes_of(params));
@@ -206,7 +206,7 @@ impl Builder<'_> {
             begins: u32::from(begins),
             padding: 0,
         };
-        self.op(Name::NormBack, Vec::new(), &params, 1, Rows::Columns(1))
+        self.op(Name::NormBack, Vec::new(), &params, 1, DispatchRows::Columns(1))
     }
 
     /// `low` is where the adapter's first factor left its product, quads of a column there, quads
@@ -214,7 +214,7 @@ impl Builder<'_> {
     pub(super) fn product(
         &mut self,
         matrix: &BoundMatrix,
-        product: Product,
+        product: ProductPlaces,
         low: Option<[u32; 4]>,
     ) -> Op {
         let [low, low_stride, low_quads, factor] = low.unwrap_or_default();
@@ -244,7 +244,7 @@ impl Builder<'_> {
     pub(super) fn back(
         &mut self,
         matrix: &BoundMatrix,
-        product: Product,
+        product: ProductPlaces,
         low: Option<[u32; 3]>,
     ) -> Vec<Op> {
         let [low, low_quads, factor] = low.unwrap_or_default();
@@ -280,15 +280,15 @@ impl Builder<'_> {
         let params =
             EmbedParams { matrix: matrix.params, output: self.places.residual[0], padding: [0; 3] };
         let defs = vec![encoding_def(matrix.encoding)];
-        self.op(Name::Embed, defs, &params, 1, Rows::Columns(1))
+        self.op(Name::Embed, defs, &params, 1, DispatchRows::Columns(1))
     }
 
-    fn chunk(&mut self, first: u32) -> Chunk {
+    fn chunk(&mut self, first: u32) -> HeadChunk {
         let (width, stride) = (self.config.embedding_size / 4, logits_quads(self.config));
         let TrainingPlaces { last_norm, logits, last_norm_gradient, .. } = *self.places;
         let last = self.places.residual[self.places.residual.len() - 1];
         let norm = self.norm(last, last_norm, self.vectors.output_norm, Some(first));
-        let product = Product {
+        let product = ProductPlaces {
             input: last_norm,
             output: logits,
             stride,
@@ -302,15 +302,15 @@ impl Builder<'_> {
         let params = LossParams { logits, stride, vocabulary, first };
         let loss = self.op(Name::Loss, Vec::new(), &params, 1, rows(Some(first), 1));
         let gradient =
-            Product { input: logits, output: last_norm_gradient + first * width, ..product };
+            ProductPlaces { input: logits, output: last_norm_gradient + first * width, ..product };
         let back = self.back(&bound.output, gradient, None);
-        Chunk { loss: vec![norm, head, loss], back }
+        HeadChunk { loss: vec![norm, head, loss], back }
     }
 
     fn update(&mut self) -> (Op, Op, (u32, u32)) {
         let quads = self.adapter.quads;
         let pieces = quads.div_ceil(PIECE);
-        let down = Rows::Fixed(pieces.div_ceil(ACROSS));
+        let down = DispatchRows::Fixed(pieces.div_ceil(ACROSS));
         let results = (self.columns, pieces.div_ceil(ACROSS) * ACROSS);
         let params = GradientNormParams { gradient: quads, quads, result: results.0, padding: 0 };
         let norm = self.op(Name::GradientNorm, Vec::new(), &params, ACROSS, down);
@@ -356,8 +356,12 @@ impl Builder<'_> {
 }
 
 /// Rows of workgroups for all columns, or for a chunk of the wanted ones.
-fn rows(wanted: Option<u32>, together: u32) -> Rows {
-    wanted.map_or(Rows::Columns(together), |first| Rows::Wanted { first, most: CHUNK, together })
+fn rows(wanted: Option<u32>, together: u32) -> DispatchRows {
+    wanted.map_or(DispatchRows::Columns(together), |first| DispatchRows::Wanted {
+        first,
+        most: CHUNK,
+        together,
+    })
 }
 
 /// The parameters of AdamW for a step.

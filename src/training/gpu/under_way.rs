@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::device::Learner;
-use super::pass::{Pass, passes};
+use super::pass::{SequencePass, passes};
 use super::program::Op;
 use crate::forward::gpu::readback::PendingReadback;
 use crate::training::{LossSum, Sequence, TrainError};
@@ -23,8 +23,8 @@ pub(super) enum Grain {
 
 /// What has been computed of a step.
 #[derive(Debug)]
-pub struct UnderWay {
-    passes: VecDeque<Pass>,
+pub struct StepUnderWay {
+    passes: VecDeque<SequencePass>,
     /// What is left of the first pass, each piece with its label; none before it begins.
     pieces: Option<VecDeque<(&'static str, Vec<Op>)>>,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
@@ -35,7 +35,7 @@ pub struct UnderWay {
     sum: LossSum,
 }
 
-impl UnderWay {
+impl StepUnderWay {
     /// A step of some sequences, or their losses alone.
     ///
     /// # Errors

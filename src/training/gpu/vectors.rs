@@ -20,7 +20,7 @@ const ORDER: [LayerVector; 11] = [
 
 /// The numbers, and where those of each layer begin.
 #[derive(Debug)]
-pub struct Vectors {
+pub struct PackedVectors {
     /// All numbers.
     pub numbers: Vec<f32>,
     /// The first quad of each of [`ORDER`] in each layer, none where it is not there.
@@ -29,7 +29,7 @@ pub struct Vectors {
     pub output_norm: u32,
 }
 
-impl Vectors {
+impl PackedVectors {
     /// Those of a model.
     pub fn new(bound: &BoundModel) -> Self {
         let mut numbers = Vec::new();

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::log::{EvaluationLine, LogLine, RunEvent, StepLine};
 use super::checkpoint::{Checkpoint, CheckpointError, CheckpointFolder, RunIdentity};
-use super::data::{Dataset, Feed, Place};
+use super::data::{DataPlace, Dataset, Feed};
 use super::settings::TrainingSettings;
 use super::trainer::{LossSum, TrainError, Trainer, TrainerState};
 use crate::model::Adapter;
@@ -39,7 +39,7 @@ pub struct RunProgress {
     /// Steps made.
     pub step: u64,
     /// Where the next step begins in the data.
-    pub place: Place,
+    pub place: DataPlace,
     /// The step after which the model was last looked at.
     pub evaluated: Option<u64>,
     /// The best validation loss so far.
@@ -88,7 +88,7 @@ pub enum RunEnd {
 /// Why a run cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RunError {
+pub enum TrainingRunError {
     /// The trainer failed.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -103,10 +103,10 @@ pub enum RunError {
 /// Asks the model as it is now, and gives how many answers are right of how many; `None` where the
 /// run was asked to stop meanwhile.
 pub type Ask<'a> =
-    dyn FnMut(&mut dyn Trainer, Stop<'_>) -> Result<Option<(usize, usize)>, String> + 'a;
+    dyn FnMut(&mut dyn Trainer, StopSignal<'_>) -> Result<Option<(usize, usize)>, String> + 'a;
 
 /// Whether a run is to end.
-pub type Stop<'a> = &'a (dyn Fn() -> bool + Sync);
+pub type StopSignal<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// Where checkpoints go.
 pub struct Keeping<'a> {
@@ -139,7 +139,7 @@ pub struct Run<'a> {
 }
 
 /// What a look at the model, or a step, came to.
-enum Turn {
+enum StepOutcome {
     Made,
     Stopped,
     NoNumber(RunEnd),
@@ -153,9 +153,9 @@ impl Run<'_> {
     /// cannot be written on the way is told, and the run goes on.
     pub fn go(
         &mut self,
-        stop: Stop<'_>,
+        stop: StopSignal<'_>,
         tell: &mut dyn FnMut(RunEvent<'_>),
-    ) -> Result<RunEnd, RunError> {
+    ) -> Result<RunEnd, TrainingRunError> {
         let settings = self.settings;
         let (batch, seed) = (settings.batch_tokens, settings.training.seed);
         let mut feed = Feed::new(self.data.columns(), batch, seed);
@@ -167,12 +167,12 @@ impl Run<'_> {
             if self.is_due(is_last) {
                 let best = self.progress.best;
                 match self.evaluate(stop, tell)? {
-                    Turn::Made if self.progress.best != best && step > 0 && !is_last => {
+                    StepOutcome::Made if self.progress.best != best && step > 0 && !is_last => {
                         self.save_on_the_way(&mut saved, tell);
                     }
-                    Turn::Made => (),
-                    Turn::Stopped => return self.end(RunEnd::Stopped, tell),
-                    Turn::NoNumber(end) => return Ok(end),
+                    StepOutcome::Made => (),
+                    StepOutcome::Stopped => return self.end(RunEnd::Stopped, tell),
+                    StepOutcome::NoNumber(end) => return Ok(end),
                 }
             }
             if is_last {
@@ -186,9 +186,9 @@ impl Run<'_> {
                 return self.end(RunEnd::Stopped, tell);
             }
             match self.step(&mut feed, stop, tell)? {
-                Turn::Made => (),
-                Turn::Stopped => return self.end(RunEnd::Stopped, tell),
-                Turn::NoNumber(end) => return Ok(end),
+                StepOutcome::Made => (),
+                StepOutcome::Stopped => return self.end(RunEnd::Stopped, tell),
+                StepOutcome::NoNumber(end) => return Ok(end),
             }
         }
     }
@@ -203,9 +203,9 @@ impl Run<'_> {
     fn step(
         &mut self,
         feed: &mut Feed,
-        stop: Stop<'_>,
+        stop: StopSignal<'_>,
         tell: &mut dyn FnMut(RunEvent<'_>),
-    ) -> Result<Turn, RunError> {
+    ) -> Result<StepOutcome, TrainingRunError> {
         let step = self.progress.step;
         let Some((examples, next)) = feed.next(self.progress.place, self.settings.epochs) else {
             let problem = "its place in the data is behind the last line".to_owned();
@@ -233,15 +233,15 @@ impl Run<'_> {
         });
         tell(RunEvent::Line(&line));
         self.progress.log.push(line);
-        Ok(Turn::Made)
+        Ok(StepOutcome::Made)
     }
 
     fn evaluate(
         &mut self,
-        stop: Stop<'_>,
+        stop: StopSignal<'_>,
         tell: &mut dyn FnMut(RunEvent<'_>),
-    ) -> Result<Turn, RunError> {
-        let Some(valid) = self.valid else { return Ok(Turn::Made) };
+    ) -> Result<StepOutcome, TrainingRunError> {
+        let Some(valid) = self.valid else { return Ok(StepOutcome::Made) };
         tell(RunEvent::Evaluating);
         let step = self.progress.step;
         let mut sum = LossSum::default();
@@ -256,9 +256,9 @@ impl Run<'_> {
         }
         let mut answers = None;
         if let Some(ask) = &mut self.ask {
-            answers = ask(self.trainer, stop).map_err(RunError::Ask)?;
+            answers = ask(self.trainer, stop).map_err(TrainingRunError::Ask)?;
             if answers.is_none() {
-                return Ok(Turn::Stopped);
+                return Ok(StepOutcome::Stopped);
             }
         }
         let valid_loss = sum.mean();
@@ -270,7 +270,7 @@ impl Run<'_> {
         let line = LogLine::Evaluation(EvaluationLine { step, valid_loss, right, asked });
         tell(RunEvent::Line(&line));
         self.progress.log.push(line);
-        Ok(Turn::Made)
+        Ok(StepOutcome::Made)
     }
 
     /// Writes a checkpoint; one that cannot be written is told.
@@ -285,7 +285,7 @@ impl Run<'_> {
         }
     }
 
-    fn save(&mut self) -> Result<Option<PathBuf>, RunError> {
+    fn save(&mut self) -> Result<Option<PathBuf>, TrainingRunError> {
         let Some(Keeping { folder, identity, adapter, .. }) = &self.keeping else {
             return Ok(None);
         };
@@ -297,7 +297,11 @@ impl Run<'_> {
     }
 
     /// Keeps the state and ends.
-    fn end(&mut self, end: RunEnd, tell: &mut dyn FnMut(RunEvent<'_>)) -> Result<RunEnd, RunError> {
+    fn end(
+        &mut self,
+        end: RunEnd,
+        tell: &mut dyn FnMut(RunEvent<'_>),
+    ) -> Result<RunEnd, TrainingRunError> {
         // Nothing is lost where nothing was learnt; nor at the end, where the result is written.
         if self.progress.step > 0 && end == RunEnd::Done {
             self.save_on_the_way(&mut None, tell);
@@ -316,10 +320,10 @@ fn ended(
     data: &Dataset,
     examples: &[usize],
     step: u64,
-) -> Result<Turn, RunError> {
+) -> Result<StepOutcome, TrainingRunError> {
     let line = |&example: &usize| data.examples[example].line;
     let lines = match &error {
-        TrainError::Stopped => return Ok(Turn::Stopped),
+        TrainError::Stopped => return Ok(StepOutcome::Stopped),
         TrainError::Loss { sequence, .. } => {
             examples.get(*sequence).map(line).into_iter().collect()
         }
@@ -332,7 +336,7 @@ fn ended(
         TrainError::Gradient(norm) => format!("the gradient's norm is {norm}"),
         other => other.to_string(),
     };
-    Ok(Turn::NoNumber(RunEnd::NoNumber { step, file: data.name.clone(), lines, problem }))
+    Ok(StepOutcome::NoNumber(RunEnd::NoNumber { step, file: data.name.clone(), lines, problem }))
 }
 
 /// Examples in their order, so many columns at a time.

@@ -10,7 +10,7 @@ use crate::training::bigram::Bigram;
 use crate::training::checkpoint::CheckpointFolder;
 use crate::training::data::{DataOptions, TargetChoice};
 use crate::training::optimizer::{AdamW, Decay, Schedule};
-use crate::training::{LoraSettings, TrainerState, TrainingSettings, What};
+use crate::training::{LoraSettings, Trained, TrainerState, TrainingSettings};
 
 fn text() -> ModelText {
     ModelText::new(&crate::app::kinds::assets().default_model().unwrap()).unwrap()
@@ -30,7 +30,7 @@ fn data(text: &ModelText, lines: std::ops::Range<usize>) -> Dataset {
 
 fn settings(steps: u64) -> RunSettings {
     let schedule = Schedule { decay: Decay::Cosine, rate: 0.1, least: 0.01, warmup: 2, steps };
-    let (what, optimizer) = (What::Lora(LoraSettings::default()), AdamW::default());
+    let (what, optimizer) = (Trained::Lora(LoraSettings::default()), AdamW::default());
     RunSettings {
         training: TrainingSettings { what, optimizer, schedule, seed: 5 },
         batch_tokens: 60,
@@ -194,7 +194,7 @@ fn a_checkpoint_of_another_run_is_refused_by_what_differs() {
     let mut other = identity(&bench.settings);
     other.data = "f".repeat(64);
     other.settings.training.schedule.rate = 0.2;
-    if let What::Lora(lora) = &mut other.settings.training.what {
+    if let Trained::Lora(lora) = &mut other.settings.training.what {
         lora.rank = 16;
     }
     let said = folder.resume(&other, &mut |_| ()).unwrap_err().to_string();

@@ -8,7 +8,7 @@ use crate::training::Sequence;
 
 /// A column whose next token is a target.
 #[derive(Debug, Clone, Copy)]
-pub struct Target {
+pub struct WantedTarget {
     /// Which column predicts it.
     pub column: usize,
     /// What should come.
@@ -21,7 +21,7 @@ pub struct Target {
 
 /// Columns that are computed together.
 #[derive(Debug)]
-pub struct Batch {
+pub struct MicroStep {
     /// All tokens but the last of each sequence.
     pub columns: Vec<Column>,
     /// The columns of each sequence.
@@ -29,13 +29,13 @@ pub struct Batch {
     /// Cosine and sine of every pair for every column.
     pub angles: Vec<[f32; 2]>,
     /// In the order of their columns.
-    pub targets: Vec<Target>,
+    pub targets: Vec<WantedTarget>,
     /// How many columns of the step came before: what is drawn for a column hangs on its place in
     /// the step.
     pub first_column: usize,
 }
 
-impl Batch {
+impl MicroStep {
     /// The columns of some sequences, the first of which is sequence `first` of the step.
     pub fn new(
         sequences: &[Sequence],
@@ -51,7 +51,7 @@ impl Batch {
                 let next = position as usize + 1;
                 let is_target = sequence.is_target[next];
                 if is_target {
-                    targets.push(Target {
+                    targets.push(WantedTarget {
                         column: columns.len(),
                         token: sequence.tokens[next],
                         weight: sequence.weight,
