@@ -25,7 +25,8 @@ pub struct Answer {
     pub accepted_tokens: u32,
     /// The bytes of each token of the prompt, where the request wants its prompt in the text.
     pub echo: Option<Vec<Vec<u8>>>,
-    /// The tokens of the text with their log-probabilities, if asked for.
+    /// The tokens of the answer with their log-probabilities, if asked for: without those that a
+    /// stop string cut off, and with one that ended it.
     pub logprobs: Option<Vec<ScoredToken>>,
     /// The tokens of the prompt with theirs; the first has none, since nothing comes before it.
     pub prompt_logprobs: Option<Vec<Option<ScoredToken>>>,
@@ -107,6 +108,9 @@ pub enum Failure {
         /// How many the model has.
         vocab: usize,
     },
+    /// The form that the answer is to have is none that can be followed.
+    #[error("the answer cannot have this form: {0}")]
+    Form(String),
     /// The prompt could not be tokenised or rendered.
     #[error("{0}")]
     Prompt(String),
@@ -119,6 +123,7 @@ impl Failure {
             Self::PromptTooLong { .. } => "context_length_exceeded",
             Self::PromptEmpty => "empty_prompt",
             Self::UnknownToken { .. } | Self::OutsideVocabulary { .. } => "unknown_token",
+            Self::Form(_) => "invalid_response_format",
             Self::Prompt(_) => "invalid_prompt",
         }
     }
@@ -127,6 +132,7 @@ impl Failure {
     pub fn param(&self) -> &'static str {
         match self {
             Self::OutsideVocabulary { field, .. } => field,
+            Self::Form(_) => "response_format",
             _ => "prompt",
         }
     }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
@@ -106,6 +107,36 @@ impl IdHash {
     /// The first 64 bits.
     pub(crate) fn first_word(self) -> u64 {
         self.0[0]
+    }
+}
+
+/// A part of an input, by the hashes of its ids: the same lines whatever else is in the file, and
+/// about as many in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which of them, from 1.
+    number: u64,
+    /// How many there are.
+    count: u64,
+}
+
+impl Shard {
+    fn has(self, id: IdHash) -> bool {
+        id.first_word() % self.count == self.number - 1
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    /// `K/N`: the K-th of N.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/');
+        let numbers = parts.and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
+        match numbers {
+            Some((number, count)) if (1..=count).contains(&number) => Ok(Self { number, count }),
+            _ => Err("expected K/N with K from 1 to N, such as 3/1000".into()),
+        }
     }
 }
 
@@ -339,6 +370,14 @@ impl InputFile {
             let problems = parse_line(&text, defaults).err()?;
             Some(Ok((id_of_bad_line(&text)?, problems)))
         })
+    }
+
+    /// Leaves out what falls to other shards.
+    pub fn keep_shard(&mut self, shard: Shard) {
+        self.entries.retain(|entry| shard.has(entry.id));
+        self.bad.retain(|id, _| shard.has(*id));
+        self.finished = vec![false; self.entries.len()];
+        self.sort_ids();
     }
 
     /// The digest of the request with an id; `None` where there is none.

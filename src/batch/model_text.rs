@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use super::request::CALL_BEGINS;
 use super::signs::TemplateTokens;
 use super::text::{Chat, Decode, Prompt, TextError, TextModel};
 use crate::model::chat::ChatError;
@@ -61,6 +62,12 @@ impl ModelText {
         &self.tokenizer
     }
 
+    /// The source of its chat template; ChatML in place of none.
+    #[cfg(feature = "serve")]
+    pub(crate) fn chat_template(&self) -> &str {
+        self.template.source()
+    }
+
     /// Whether the model brings a chat template, so that a prompt is a message to it unless
     /// somebody says otherwise. Without one, conversations are written as ChatML.
     pub(crate) fn brings_chat_template(&self) -> bool {
@@ -78,6 +85,11 @@ impl ModelText {
                 rest: message.rest.clone(),
             })
             .collect();
+        let has_tools = chat.variables.iter().any(|(name, _)| name == "tools");
+        if has_tools && !self.template.source().contains(CALL_BEGINS) {
+            let problem = "`tools`: the model's chat template has no calls of tools in <tool_call>";
+            return Err(TextError::ChatTemplate(problem.into()));
+        }
         let opens = chat.opens_answer && !chat.continues_last;
         let written = self
             .template_tokens
@@ -123,6 +135,10 @@ impl TextModel for ModelText {
 
     fn is_end(&self, token: u32) -> bool {
         self.tokenizer.is_end(token)
+    }
+
+    fn is_special(&self, token: u32) -> bool {
+        self.tokenizer.is_special(token) || self.tokenizer.is_end(token)
     }
 
     fn token_bytes(&self, token: u32) -> Vec<u8> {

@@ -26,6 +26,10 @@ pub struct Progress {
     pub drafted_tokens: u64,
     /// Tokens of answers that had been drafted.
     pub accepted_tokens: u64,
+    /// How many slots are taken.
+    pub running: usize,
+    /// Positions of all slots that have keys and values.
+    pub positions: usize,
     /// Moments with the counts they had, for the speed of late.
     moments: VecDeque<(Duration, u64, u64)>,
 }

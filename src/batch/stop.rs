@@ -70,6 +70,11 @@ impl StopMatcher {
         self.release_all(text);
     }
 
+    /// Whether a stop string has ended the answer.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.stopped
+    }
+
     /// How many bytes of the answer have become text.
     pub(crate) fn text_len_in_bytes(&self) -> usize {
         self.released

@@ -73,6 +73,11 @@ pub trait TextModel {
     /// Whether a token ends an answer.
     fn is_end(&self, token: u32) -> bool;
 
+    /// Whether a token is no part of a text, such as one that ends an answer.
+    fn is_special(&self, token: u32) -> bool {
+        self.is_end(token)
+    }
+
     /// The bytes of one token inside a text, for reports of log-probabilities.
     fn token_bytes(&self, token: u32) -> Vec<u8>;
 

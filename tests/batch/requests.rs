@@ -218,13 +218,12 @@ fn problems_name_the_column_the_field_and_what_was_expected() {
             "column 54: `body.prompt`: this field is missing",
         ),
         (
-            r#"{"custom_id": "a", "url": "/v1/completions", "body": {"prompt": "x", "n": 2}}"#,
-            "column 75: `body.n`: expected 1: give the prompt several ids instead, found 2",
+            r#"{"custom_id": "a", "url": "/v1/completions", "body": {"prompt": "x", "n": 0}}"#,
+            "column 75: `body.n`: expected a whole number from 1 to 1024, found 0",
         ),
         (
-            r#"{"custom_id": "a", "url": "/v1/completions", "body": {"prompt": ["x", "y"]}}"#,
-            "column 65: `body.prompt`: expected one prompt: give each prompt a line and an id of \
-             its own, found a list",
+            r#"{"custom_id": "a", "url": "/v1/completions", "body": {"prompt": ["x", 1]}}"#,
+            "column 71: `body.prompt[1]`: expected a string, found 1",
         ),
         (
             r#"{"custom_id": "a", "url": "/v1/completions", "body": {"prompt": [1, "y"]}}"#,
@@ -235,7 +234,7 @@ fn problems_name_the_column_the_field_and_what_was_expected() {
                 r#"{"custom_id": "a", "url": "/v1/chat/completions", "#,
                 r#""body": {"messages": [{"role": "user", "content": "x"}], "tools": [{}]}}"#,
             ),
-            "column 108: `body.tools`: not supported here: calling tools",
+            "column 118: `body.tools[0].function`: this field is missing",
         ),
         (
             r#"{"id": "a", "prompt": "x", "logit_bias": {"the": 1}}"#,
@@ -260,16 +259,15 @@ fn all_that_is_wrong_with_a_line_is_said_at_once() {
         problems(&format!(r#"{line}"max_tokens":-2,"min_tokens":9,"tools":[1],"n":0}}"#)),
         [
             "column 7: `id`: expected a string that is not empty, or a whole number, found true",
-            "21: `prompt`: expected one prompt: give each prompt a line and an id of its own, \
-             found a list",
+            "26: `prompt[1]`: expected a string, found 1",
             "37: `top_p`: expected a number from 0 to 1, found \"half\"",
             "44: `tempratur`: no such field; did you mean `temperature`?",
             "66: `stop[0]`: expected a string that is not empty, found \"\"",
             "69: `stop[1]`: expected a string or a list of up to 16 strings, found 2",
             "79: `echo`: expected true or false, found 0",
             "94: `max_tokens`: expected a whole number from 0 to 4294967295, found -2",
-            "112: `tools`: not supported here: calling tools",
-            "128: `n`: expected 1: give the prompt several ids instead, found 0",
+            "112: `tools`: not supported here: tools for a prompt that is no chat",
+            "128: `n`: expected a whole number from 1 to 1024, found 0",
         ]
     );
     assert_eq!(

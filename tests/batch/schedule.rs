@@ -252,6 +252,7 @@ fn log_probabilities_are_of_the_raw_distribution_and_of_the_text_alone() {
     let tokens = answer.logprobs.as_ref().unwrap();
     let text: Vec<u8> = tokens.iter().flat_map(|token| token.bytes.clone()).collect();
     assert_eq!(String::from_utf8_lossy(&text), answer.text);
+    assert_eq!(answer.finish, FinishReason::Stop, "a stop string cuts off what is behind it");
     let prompt = answer.prompt_logprobs.as_ref().unwrap();
     assert_eq!(prompt.len(), 5);
     assert!(prompt[0].is_none());
@@ -281,4 +282,64 @@ fn an_engine_that_answers_too_little_is_refused() {
     assert_eq!(batch.asks.len(), 1);
     let error = scheduler.accept(&[], Duration::ZERO).unwrap_err();
     assert_eq!(error.to_string(), "the engine gave 0 answers for 1 asks");
+}
+
+/// Runs requests of which some are cancelled after so many steps, and tells what the others came to
+/// and what was told of scored tokens while answers were made.
+fn run_cancelling(
+    requests: &[Request],
+    mut toy: Toy,
+    cancelled: &[(u64, usize)],
+) -> (Vec<Option<Answer>>, Vec<Vec<ScoredToken>>) {
+    let mut scheduler = Scheduler::new(&Bytes, toy.capacity()).telling_scores();
+    let mut waiting = requests.iter().cloned();
+    let mut answers = vec![None; requests.len()];
+    let mut told = vec![Vec::new(); requests.len()];
+    let mut steps = 0;
+    loop {
+        for &(number, _) in cancelled.iter().filter(|&&(_, step)| step == steps) {
+            scheduler.cancel(number);
+        }
+        while scheduler.has_room()
+            && let Some(request) = waiting.next()
+        {
+            scheduler.admit(request, Duration::ZERO);
+        }
+        for event in scheduler.take_events() {
+            match event {
+                RequestEvent::Text { number, tokens, .. } => told[number as usize].extend(tokens),
+                RequestEvent::Finished { number, outcome, .. } => {
+                    answers[number as usize] = Some(outcome.unwrap());
+                }
+            }
+        }
+        let Some(batch) = scheduler.plan() else { return (answers, told) };
+        let results = toy.step(&batch).unwrap();
+        scheduler.accept(&results, Duration::ZERO).unwrap();
+        steps += 1;
+    }
+}
+
+#[test]
+fn a_cancelled_request_frees_its_slot_and_changes_no_other() {
+    let requests = requests();
+    let reference = run_all(&requests, Toy::new(1, 1, 1));
+    for (slots, columns) in [(2, 3), (3, 64), (8, 16), (8, 5)] {
+        // Some while others wait for what they compute, some in their answers, some never run.
+        let cancelled = [(0, 1), (1, 2), (5, 3), (4, 6), (9, 9), (23, 0), (12, 20)];
+        let (answers, told) = run_cancelling(&requests, Toy::new(slots, columns, 1), &cancelled);
+        let mut ended = 0;
+        for (index, answer) in answers.into_iter().enumerate() {
+            let Some(answer) = answer else {
+                ended += 1;
+                assert!(cancelled.iter().any(|&(number, _)| number == index as u64), "{index}");
+                continue;
+            };
+            let expected = without_sharing(&reference.answers[index]).unwrap();
+            assert_eq!(Answer { shared_tokens: 0, ..answer }, expected, "{index}");
+            let scored = expected.logprobs.unwrap_or_default();
+            assert_eq!(told[index], scored, "{index}: told while it was made");
+        }
+        assert!((2..=6).contains(&ended), "{ended} at {slots} slots, {columns} columns");
+    }
 }

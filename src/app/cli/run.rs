@@ -27,9 +27,9 @@ use super::draft::DraftArgs;
 use super::engine::{Device, GpuMemory, PrecisionArgs};
 use super::lora::LoraArgs;
 use super::prompt_cache::PromptCacheArgs;
-use crate::batch::ModelText;
 use crate::batch::output::Existing;
 use crate::batch::request::{DEFAULT_MAX_TOKENS, Defaults, MAX_STOPS, PromptMode};
+use crate::batch::{ModelText, Shard};
 use crate::model::resolve::parts;
 use crate::outputs;
 use crate::outputs::{Format, Refusal};
@@ -51,6 +51,8 @@ const DEFAULT_PARALLEL: usize = 8;
   pixel-llm run model.gguf --input requests.jsonl --lora facts=a.gguf --lora poems=b.gguf
   pixel-llm run model.gguf --input requests.jsonl --output results.jsonl --resume --retry-failed
   cat requests.jsonl | pixel-llm run --input - > results.jsonl
+  a-program | pixel-llm run model.gguf --input - --follow | another-program
+  pixel-llm run model.gguf --input all.jsonl --shard 3/100 --output results-3.jsonl --resume
   pixel-llm run big.gguf --draft small.gguf --prompt \"Count to a hundred\"
   pixel-llm run model.gguf --system \"$(cat rules.txt)\" --prompt-cache kept --prompt \"May I?\"
 
@@ -98,6 +100,27 @@ pub struct BatchArgs {
         help_heading = "Prompts"
     )]
     pub chat_template_kwargs: Option<TemplateVariables>,
+    /// Answer each line of --input when it comes, in any order, and go on until the input ends. A
+    /// line that is no request gets an error as its result.
+    #[arg(
+        long,
+        requires = "input",
+        conflicts_with_all = ["prompt", "resume", "skip_bad"],
+        hide_short_help = true,
+        help_heading = "Prompts"
+    )]
+    pub follow: bool,
+    /// Run only the K-th of N parts of --input: a line belongs to one by its id, so that N machines
+    /// with an --output each answer every line once, and their results are put together.
+    #[arg(
+        long,
+        value_name = "K/N",
+        requires = "input",
+        conflicts_with_all = ["prompt", "follow"],
+        hide_short_help = true,
+        help_heading = "Prompts"
+    )]
+    pub shard: Option<Shard>,
     /// Give lines that are no requests an error as their result, instead of running nothing.
     #[arg(
         long,

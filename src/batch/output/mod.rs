@@ -10,6 +10,8 @@ mod result;
 mod resume;
 
 pub use file::{Existing, OutputError, OutputFile, Resumed};
-pub(crate) use result::bad_line;
-pub use result::{ResultContext, result_line};
+pub use result::{ResultContext, result_line, result_line_of};
+pub(crate) use result::{bad_line, refused_line};
+#[cfg(feature = "serve")]
+pub(crate) use result::{chunk_calls, chunk_logprobs, response_body, response_id, usage};
 pub(crate) use resume::{FinishedLine, ResumeVerdict};

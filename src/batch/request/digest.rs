@@ -31,6 +31,23 @@ impl Writer {
         }
     }
 
+    fn prompt(&mut self, prompt: &Prompt) {
+        match prompt {
+            Prompt::Text(text) => self.bytes("text", text.as_bytes()),
+            Prompt::Tokens(tokens) => self.bytes("tokens", bytemuck::cast_slice(tokens)),
+            Prompt::Chat(chat) => {
+                for message in &chat.messages {
+                    self.bytes("role", message.role.as_bytes());
+                    self.add("content", &message.content, &None);
+                    self.add("rest", &message.rest, &Vec::new());
+                }
+                self.add("variables", &chat.variables, &Vec::new());
+                self.add("opens_answer", &chat.opens_answer, &true);
+                self.add("continues_last", &chat.continues_last, &false);
+            }
+        }
+    }
+
     fn bytes(&mut self, name: &str, bytes: &[u8]) {
         // Each part after its length, so that no two lists of parts are the same bytes.
         for part in [name.as_bytes(), bytes] {
@@ -47,20 +64,9 @@ impl Request {
     pub fn digest(&self) -> RequestDigest {
         let mut writer = Writer(Sha256::new());
         writer.bytes("endpoint", format!("{:?}", self.endpoint).as_bytes());
-        match &self.prompt {
-            Prompt::Text(text) => writer.bytes("text", text.as_bytes()),
-            Prompt::Tokens(tokens) => writer.bytes("tokens", bytemuck::cast_slice(tokens)),
-            Prompt::Chat(chat) => {
-                for message in &chat.messages {
-                    writer.bytes("role", message.role.as_bytes());
-                    writer.add("content", &message.content, &None);
-                    writer.add("rest", &message.rest, &Vec::new());
-                }
-                writer.add("variables", &chat.variables, &Vec::new());
-                writer.add("opens_answer", &chat.opens_answer, &true);
-                writer.add("continues_last", &chat.continues_last, &false);
-            }
-        }
+        writer.prompt(&self.prompt);
+        self.more_prompts.iter().for_each(|prompt| writer.prompt(prompt));
+        writer.add("choices", &self.choices, &1);
         let sampling = &self.sampling;
         for (name, value) in [
             ("temperature", sampling.temperature),
@@ -89,6 +95,7 @@ impl Request {
         writer.add("min_tokens", &self.min_tokens, &0);
         writer.add("keep_stop", &self.keep_stop, &false);
         writer.add("show_special", &self.show_special, &false);
+        writer.add("form", &self.form, &None);
         let adapters = self.adapters.as_ref().map(AdapterSet::factors);
         writer.add("adapters", &adapters, &None);
         let digest = writer.0.finalize();

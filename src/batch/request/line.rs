@@ -67,25 +67,57 @@ fn openai(whole: &At<'_>, defaults: &Defaults) -> Option<Parsed> {
     }
     let endpoint = required(whole, "url").and_then(|url| endpoint_of(&url));
     let body = required(whole, "body").filter(|body| body.has_fields("an object"))?;
-    let endpoint = endpoint?;
-    let prompt = match endpoint {
-        Endpoint::Completions => {
-            let prompt = required(&body, "prompt").and_then(|prompt| prompt_of(&prompt));
-            prompt.unwrap_or_else(|| Prompt::Text(String::new()))
-        }
-        Endpoint::ChatCompletions => {
-            let messages = required(&body, "messages").map(|messages| messages_of(&messages));
-            Prompt::Chat(defaults.chat(messages.unwrap_or_default()))
-        }
-    };
-    let mut request = Request { endpoint, prompt, ..defaults.request(id, "") };
+    let (request, of_body) = body_of(&body, endpoint?, id, defaults);
     let of_envelope = |field: &At<'_>| ENVELOPE.contains(&field.name());
     let mut ignored: Vec<String> = whole
         .fields()
         .filter(|field| !of_envelope(field))
         .map(|field| field.name().to_owned())
         .collect();
-    options::apply_all(&mut request, &body, &defaults.adapters, |field| {
+    ignored.extend(of_body);
+    Some(Parsed { request, id_column: column_of(&custom_id?), ignored })
+}
+
+/// Reads the body of an HTTP request: what a line of OpenAI's shape has as its `body`.
+///
+/// # Errors
+/// All that is wrong with it.
+#[cfg(feature = "serve")]
+pub(crate) fn parse_body(
+    body: &str,
+    endpoint: Endpoint,
+    id: String,
+    defaults: &Defaults,
+) -> Result<Parsed, LineProblems> {
+    let parsed = json::read(&json::without_lone_surrogates(body), |whole| {
+        if !whole.has_fields("an object") {
+            return None;
+        }
+        let (request, ignored) = body_of(whole, endpoint, id.clone(), defaults);
+        Some(Parsed { request, id_column: 1, ignored })
+    });
+    Ok(parsed?)
+}
+
+/// The request of a body in OpenAI's shape, and its fields that nothing here knows.
+fn body_of(
+    body: &At<'_>,
+    endpoint: Endpoint,
+    id: String,
+    defaults: &Defaults,
+) -> (Request, Vec<String>) {
+    let (prompt, more_prompts) = match endpoint {
+        Endpoint::Completions => {
+            first_of(required(body, "prompt").and_then(|prompt| prompts_of(&prompt)))
+        }
+        Endpoint::ChatCompletions => {
+            let messages = required(body, "messages").map(|messages| messages_of(&messages));
+            (Prompt::Chat(defaults.chat(messages.unwrap_or_default())), Vec::new())
+        }
+    };
+    let mut request = Request { endpoint, prompt, more_prompts, ..defaults.request(id, "") };
+    let mut ignored = Vec::new();
+    options::apply_all(&mut request, body, &defaults.adapters, |field| {
         if matches!(field.name(), "prompt" | "messages") {
             return;
         }
@@ -102,7 +134,7 @@ fn openai(whole: &At<'_>, defaults: &Defaults) -> Option<Parsed> {
         }
         ignored.push(field.path());
     });
-    Some(Parsed { request, id_column: column_of(&custom_id?), ignored })
+    (request, ignored)
 }
 
 fn short(whole: &At<'_>, defaults: &Defaults) -> Option<Parsed> {
@@ -123,12 +155,17 @@ fn short(whole: &At<'_>, defaults: &Defaults) -> Option<Parsed> {
         }
         // What the other fields mean depends on what is asked.
         (None, None) if note_misspelt(whole, "messages") => return None,
-        (_, None) => match (prompt_of(&required(whole, "prompt")?), defaults.mode) {
-            (Some(Prompt::Text(text)), PromptMode::Chat) => defaults.request(id, text),
-            (prompt, _) => {
-                let prompt = prompt.unwrap_or_else(|| Prompt::Text(String::new()));
-                Request { endpoint: Endpoint::Completions, prompt, ..defaults.request(id, "") }
+        (_, None) => match (first_of(prompts_of(&required(whole, "prompt")?)), defaults.mode) {
+            ((Prompt::Text(text), more), PromptMode::Chat) => {
+                let more_prompts = more.into_iter().map(|prompt| defaults.as_chat(prompt));
+                Request { more_prompts: more_prompts.collect(), ..defaults.request(id, text) }
             }
+            ((prompt, more_prompts), _) => Request {
+                endpoint: Endpoint::Completions,
+                prompt,
+                more_prompts,
+                ..defaults.request(id, "")
+            },
         },
     };
     options::apply_all(&mut request, whole, &defaults.adapters, |field| {
@@ -204,24 +241,41 @@ fn endpoint_of(url: &At<'_>) -> Option<Endpoint> {
     }
 }
 
-fn prompt_of(field: &At<'_>) -> Option<Prompt> {
+/// The prompts of a field, at least one.
+fn prompts_of(field: &At<'_>) -> Option<Vec<Prompt>> {
+    const EXPECTED: &str = "a string, a list of strings, or a list or lists of token ids";
     if let Some(text) = field.peek_text() {
-        return Some(Prompt::Text(text.to_owned()));
+        return Some(vec![Prompt::Text(text.to_owned())]);
     }
-    let mut items = field.items().into_iter().flatten();
-    let Some(first) = items.next() else {
-        field.expected("a string, a list of one string, or a list of token ids");
+    let first = field.items().and_then(|mut items| items.next());
+    let Some(first) = first else {
+        field.expected(EXPECTED);
         return None;
     };
-    match (first.peek_text(), items.next()) {
-        (Some(text), None) => Some(Prompt::Text(text.to_owned())),
-        (Some(_), Some(_)) => {
-            field.expected("one prompt: give each prompt a line and an id of its own");
-            None
-        }
-        (None, _) => {
-            let tokens = field.items().into_iter().flatten();
-            Some(Prompt::Tokens(tokens.filter_map(|token| token.read("a token id")).collect()))
-        }
-    }
+    let tokens = |list: &At<'_>| {
+        let tokens = list.items().into_iter().flatten();
+        Prompt::Tokens(tokens.filter_map(|token| token.read("a token id")).collect())
+    };
+    let items = field.items().into_iter().flatten();
+    Some(if first.peek_text().is_some() {
+        let text = |item: At<'_>| Some(Prompt::Text(item.text("a string")?.to_owned()));
+        items.filter_map(text).collect()
+    } else if first.items().is_some() {
+        let list = |item: At<'_>| {
+            if item.items().is_none() {
+                item.expected("a list of token ids");
+            }
+            tokens(&item)
+        };
+        items.map(list).collect()
+    } else {
+        vec![tokens(field)]
+    })
+}
+
+/// The first of some prompts, and the others; no text where what was wrong with them is noted.
+fn first_of(prompts: Option<Vec<Prompt>>) -> (Prompt, Vec<Prompt>) {
+    let mut prompts = prompts.unwrap_or_default().into_iter();
+    let first = prompts.next().unwrap_or_else(|| Prompt::Text(String::new()));
+    (first, prompts.collect())
 }

@@ -10,16 +10,23 @@
 mod digest;
 mod error;
 mod foreign;
+mod form;
 mod line;
 mod message;
 pub mod options;
+mod tools;
 
 pub use digest::RequestDigest;
 pub use error::LineProblems;
+pub use form::AnswerForm;
+#[cfg(feature = "serve")]
+pub(crate) use line::parse_body;
 pub(crate) use line::required;
 pub use line::{Parsed, id_of_bad_line, parse_line};
 pub(crate) use message::messages_of;
 pub(crate) use options::MAX_SCALE;
+pub(crate) use tools::CALL_BEGINS;
+pub use tools::{ToolCall, ToolUse};
 
 use super::text::{Chat, Message, Prompt};
 use crate::content::json;
@@ -39,6 +46,9 @@ pub enum Endpoint {
 /// The most tokens whose log-probabilities are reported beside the drawn one.
 pub(crate) const MAX_TOP_LOGPROBS: u32 = 20;
 
+/// The most choices of a result: of all prompts together.
+pub(crate) const MAX_CHOICES: usize = 1024;
+
 /// The most stop strings of a request. Each costs a search per token.
 pub(crate) const MAX_STOPS: usize = 16;
 
@@ -51,6 +61,10 @@ pub struct Request {
     pub endpoint: Endpoint,
     /// What to go on from.
     pub prompt: Prompt,
+    /// Further prompts, each with choices of its own.
+    pub more_prompts: Vec<Prompt>,
+    /// How many choices each prompt has, at least 1.
+    pub choices: u32,
     /// How to choose tokens.
     pub sampling: SamplingParams,
     /// What makes its draws its own among requests of the same seed.
@@ -75,11 +89,47 @@ pub struct Request {
     pub keep_stop: bool,
     /// Whether special tokens are written out in the text.
     pub show_special: bool,
+    /// The form that its answer has to have.
+    pub form: Option<AnswerForm>,
+    /// The tools that its answer may call.
+    pub tools: Option<ToolUse>,
     /// The adapters that act on it, out of those of the run; `None` are the run's usual ones.
     pub adapters: Option<AdapterSet>,
 }
 
 impl Request {
+    /// What runs for each choice of the result, in their order: every prompt has `choices` of them,
+    /// whose draws are of neighbouring streams. So the first choice is what a request of one choice
+    /// gets.
+    pub(crate) fn split(&self) -> Vec<Self> {
+        let prompts = std::iter::once(&self.prompt).chain(&self.more_prompts);
+        // Without the prompts, so that each is copied for its own choices alone.
+        let nothing = Prompt::Tokens(Vec::new());
+        let rest = Self { prompt: nothing, more_prompts: Vec::new(), choices: 1, ..self.clone() };
+        let choice = |(prompt, number): (&Prompt, u32)| Self {
+            prompt: prompt.clone(),
+            stream: self.stream.wrapping_add(number.into()),
+            ..rest.clone()
+        };
+        prompts
+            .flat_map(|prompt| (0..self.choices).map(move |number| (prompt, number)))
+            .map(choice)
+            .collect()
+    }
+
+    /// The prompt of one of the choices.
+    pub(crate) fn prompt_of(&self, choice: usize) -> &Prompt {
+        match (choice / self.choices.max(1) as usize).checked_sub(1) {
+            Some(later) => self.more_prompts.get(later).unwrap_or(&self.prompt),
+            None => &self.prompt,
+        }
+    }
+
+    /// Whether its result has more than one choice.
+    pub(crate) fn has_several(&self) -> bool {
+        self.choices > 1 || !self.more_prompts.is_empty()
+    }
+
     /// The key of the request's draws.
     pub fn key(&self) -> Key {
         Key::new(self.sampling.seed, self.stream)
@@ -177,6 +227,8 @@ impl Defaults {
             id,
             endpoint,
             prompt,
+            more_prompts: Vec::new(),
+            choices: 1,
             sampling: self.sampling.clone(),
             max_tokens: self.max_tokens,
             stop: self.stop.clone(),
@@ -188,7 +240,17 @@ impl Defaults {
             min_tokens: 0,
             keep_stop: false,
             show_special: false,
+            form: None,
+            tools: None,
             adapters: None,
+        }
+    }
+
+    /// A text as a user's message; what is no text stays as it is.
+    fn as_chat(&self, prompt: Prompt) -> Prompt {
+        match prompt {
+            Prompt::Text(text) => Prompt::Chat(self.chat(vec![Message::new("user", text)])),
+            other => other,
         }
     }
 

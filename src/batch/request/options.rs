@@ -8,8 +8,10 @@
 use std::collections::HashSet;
 
 use super::foreign::is_of_others;
+use super::form::{FORM_FIELDS, form_of};
 use super::line::{required, unsupported};
-use super::{Endpoint, MAX_STOPS, MAX_TOP_LOGPROBS, Request};
+use super::tools::settle_tools;
+use super::{Endpoint, MAX_CHOICES, MAX_STOPS, MAX_TOP_LOGPROBS, Request};
 use crate::batch::text::{Chat, Prompt};
 use crate::content::decode::At;
 use crate::forward::AdapterSet;
@@ -60,6 +62,16 @@ pub(super) const NAMES: &[&str] = &[
     "add_generation_prompt",
     "continue_final_message",
     "lora",
+    "tools",
+    "tool_choice",
+    "response_format",
+    "structured_outputs",
+    "guided_json",
+    "guided_regex",
+    "guided_choice",
+    "guided_grammar",
+    "json_schema",
+    "regex",
 ];
 
 /// The largest factor of an adapter: past it no model says anything.
@@ -133,11 +145,18 @@ fn apply(request: &mut Request, field: &At<'_>) {
                 unsupported(field, "the prompt of a chat in its answer");
             }
         }
-        "n" | "best_of" => {
-            if field.read::<u64>("1").is_some_and(|count| count != 1) {
-                field.expected("1: give the prompt several ids instead");
+        name if FORM_FIELDS.contains(&name) => {
+            if let Some(form) = form_of(field)
+                && request.form.replace(form).is_some()
+            {
+                field.wrong_name("another field has given the answer's form");
             }
         }
+        // They are read together, once all are applied.
+        "tools" | "tool_choice" => {}
+        "n" => request.choices = choices(field),
+        // Compared with `n` once all are applied.
+        "best_of" => drop(choices(field)),
         _ => {
             apply_sampling(request, field);
             apply_template(&mut request.prompt, field);
@@ -250,8 +269,42 @@ fn adapter_set(field: &At<'_>, names: &[String]) -> AdapterSet {
     AdapterSet::new(items.filter_map(adapter))
 }
 
+/// How many choices a prompt has.
+fn choices(field: &At<'_>) -> u32 {
+    let count = field.peek::<u32>().filter(|count| (1..=MAX_CHOICES as u32).contains(count));
+    if count.is_none() {
+        field.expected(&format!("a whole number from 1 to {MAX_CHOICES}"));
+    }
+    count.unwrap_or(1)
+}
+
+/// What `n`, `best_of` and the number of prompts say together.
+fn settle_choices(request: &Request, object: &At<'_>) {
+    if let Some(field) = object.field("best_of")
+        && field.peek::<u32>().is_some_and(|best_of| best_of != request.choices)
+    {
+        field.expected(&format!("as many as `n`, {}: all are given", request.choices));
+    }
+    let prompts = 1 + request.more_prompts.len();
+    if prompts * request.choices as usize > MAX_CHOICES
+        && let Some(field) = object.field("n").or_else(|| object.field("prompt"))
+    {
+        field.expected(&format!("at most {MAX_CHOICES} choices of all prompts together"));
+    }
+}
+
 /// What several fields say together, once all are applied.
 fn settle(request: &mut Request, object: &At<'_>) {
+    settle_choices(request, object);
+    settle_tools(request, object);
+    if request.form.is_some()
+        && let Some(field) = ["ignore_eos", "min_tokens", "min_new_tokens"]
+            .iter()
+            .find_map(|name| object.field(name))
+        && (request.ignore_end || request.min_tokens > 0)
+    {
+        unsupported(&field, "an answer of a form that may not end with it");
+    }
     let says = |name: &str, what: bool| {
         object.field(name).filter(|field| field.peek::<bool>() == Some(what))
     };

@@ -48,6 +48,10 @@ impl Scheduler<'_> {
     fn most_drafted(&self, index: usize) -> usize {
         let slot = &self.slots[index];
         let Some(running) = &slot.running else { return 0 };
+        // What may come behind a token of a form is known once it is drawn.
+        if running.form.is_some() {
+            return 0;
+        }
         let wanted = running.request.max_tokens.saturating_sub(running.drawn() + 1) as usize;
         wanted.min(self.capacity.context.saturating_sub(slot.tokens.len())).min(MOST_DRAFTED)
     }

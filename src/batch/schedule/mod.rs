@@ -27,8 +27,9 @@ use self::kept::KeptPrefixes;
 use self::prefix::{SlotView, place};
 pub(super) use self::running::character_offsets;
 use self::running::{RunningRequest, Wait};
-use super::answer::{Answer, Failure, FinishReason};
+use super::answer::{Answer, Failure, FinishReason, ScoredToken};
 use super::draft::DraftSource;
+use super::forms::{FormCompiler, FormState};
 use super::prefixes::PrefixStore;
 use super::request::Request;
 use super::text::TextModel;
@@ -48,6 +49,9 @@ pub enum RequestEvent {
         logprob: Option<f32>,
         /// Whether that token was drafted.
         drafted: bool,
+        /// The tokens whose text has become certain, with their log-probabilities: only of a
+        /// scheduler that [tells scores](Scheduler::telling_scores), and all of them once.
+        tokens: Vec<ScoredToken>,
     },
     /// The request is finished.
     Finished {
@@ -93,6 +97,9 @@ pub struct Scheduler<'m> {
     counts: TokenCounts,
     drafting: Drafting,
     kept: KeptPrefixes,
+    tells_scores: bool,
+    /// Made when the first form is asked for: it goes over the whole vocabulary.
+    forms: Option<Result<FormCompiler, String>>,
 }
 
 #[derive(Default)]
@@ -152,7 +159,17 @@ impl<'m> Scheduler<'m> {
             counts: TokenCounts::default(),
             drafting: Drafting::default(),
             kept: KeptPrefixes::default(),
+            tells_scores: false,
+            forms: None,
         }
+    }
+
+    /// The same, and text comes with the log-probabilities of its tokens, where the request asks
+    /// for them: for whoever passes answers on while they are made.
+    #[must_use]
+    pub fn telling_scores(mut self) -> Self {
+        self.tells_scores = true;
+        self
     }
 
     /// The same with prompts that are kept on disk, if there is a store.
@@ -181,6 +198,36 @@ impl<'m> Scheduler<'m> {
         self.slots.iter().all(|slot| slot.running.is_none())
     }
 
+    /// How many requests were admitted: the number of the next one.
+    pub fn admitted(&self) -> u64 {
+        self.admitted
+    }
+
+    /// How many slots are taken.
+    pub fn running(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.running.is_some()).count()
+    }
+
+    /// Positions of all slots that have keys and values.
+    pub fn positions(&self) -> usize {
+        self.slots.iter().map(|slot| slot.computed).sum()
+    }
+
+    /// Ends a request without an answer or an event, and frees its slot. What it computed stays
+    /// there for prompts that begin alike. Nothing happens where no such request runs. Call it
+    /// between a batch's answers and the next plan.
+    pub fn cancel(&mut self, number: u64) {
+        let is_it = |slot: &&mut SequenceSlot<'_>| {
+            slot.running.as_ref().is_some_and(|running| running.number == number)
+        };
+        let Some(slot) = self.slots.iter_mut().find(is_it) else { return };
+        slot.running = None;
+        // The last token that was drawn has no keys and values.
+        slot.tokens.truncate(slot.computed);
+        // Who waited for it goes on by itself.
+        self.end_waits();
+    }
+
     /// What was done so far.
     pub fn counts(&self) -> TokenCounts {
         self.counts
@@ -199,8 +246,12 @@ impl<'m> Scheduler<'m> {
     pub fn admit(&mut self, request: Request, now: Duration) {
         let number = self.admitted;
         self.admitted += 1;
-        match self.prompt_tokens(&request) {
-            Ok(tokens) => self.start(request, number, tokens, now),
+        let begun = match self.prompt_tokens(&request) {
+            Ok(tokens) => self.begin_form(&request).map(|form| (tokens, form)),
+            Err(failure) => Err(failure),
+        };
+        match begun {
+            Ok((tokens, form)) => self.start(request, number, tokens, form, now),
             Err(failure) => {
                 let (request, outcome) = (Box::new(request), Err(failure));
                 self.events.push(RequestEvent::Finished { number, request, outcome });
@@ -229,7 +280,23 @@ impl<'m> Scheduler<'m> {
         }
     }
 
-    fn start(&mut self, request: Request, number: u64, tokens: Vec<u32>, now: Duration) {
+    /// The form that a request's answer has to have, before its first token.
+    fn begin_form(&mut self, request: &Request) -> Result<Option<FormState>, Failure> {
+        let Some(form) = &request.form else { return Ok(None) };
+        let (text, vocab) = (self.text, self.capacity.vocab);
+        let forms = self.forms.get_or_insert_with(|| FormCompiler::new(text, vocab));
+        let begun = forms.as_ref().map_err(String::clone).and_then(|forms| forms.begin(form));
+        begun.map(Some).map_err(Failure::Form)
+    }
+
+    fn start(
+        &mut self,
+        request: Request,
+        number: u64,
+        tokens: Vec<u32>,
+        form: Option<FormState>,
+        now: Duration,
+    ) {
         let views: Vec<SlotView<'_>> =
             self.slots.iter().map(|slot| slot.view(&request.adapters)).collect();
         // A position that is taken over has no logits, so the last one never is, and none where all
@@ -254,6 +321,7 @@ impl<'m> Scheduler<'m> {
             self.capacity.vocab,
             now,
         );
+        running.form = form;
         running.add_loaded(loaded);
         let keeps = self.kept.worth_keeping(&running.request, &tokens, limit_kept, self.text);
         running.draft.chances = self.drafting.pace.chances.clone();
@@ -515,9 +583,10 @@ impl<'m> Scheduler<'m> {
             let known = slot.tokens.len();
             let token = (sampled, drafted);
             let end = running.take_token(token, self.text, known, context, &mut text, now);
-            if !text.is_empty() {
+            let tokens = if self.tells_scores { running.fresh_scores() } else { Vec::new() };
+            if !text.is_empty() || !tokens.is_empty() {
                 let logprob = sampled.logprob;
-                self.events.push(RequestEvent::Text { number, text, logprob, drafted });
+                self.events.push(RequestEvent::Text { number, text, logprob, drafted, tokens });
             }
             if let Some(reason) = end {
                 self.finish(index, reason, now);
@@ -528,13 +597,23 @@ impl<'m> Scheduler<'m> {
 
     fn finish(&mut self, index: usize, reason: FinishReason, now: Duration) {
         let slot = &mut self.slots[index];
-        let Some(running) = slot.running.take() else { return };
+        let Some(mut running) = slot.running.take() else { return };
         // The last token that was drawn has no keys and values.
         slot.tokens.truncate(slot.computed);
         let number = running.number;
+        let told = running.told();
+        let problem = running.form_problem.take();
         let (request, answer, text) = running.finish(reason, now);
-        if !text.is_empty() {
-            self.events.push(RequestEvent::Text { number, text, logprob: None, drafted: false });
+        if let Some(problem) = problem {
+            let (request, outcome) = (Box::new(request), Err(Failure::Form(problem)));
+            self.events.push(RequestEvent::Finished { number, request, outcome });
+            return;
+        }
+        let scored = answer.logprobs.as_deref().filter(|_| self.tells_scores);
+        let tokens = scored.and_then(|scored| scored.get(told..)).unwrap_or_default().to_vec();
+        if !text.is_empty() || !tokens.is_empty() {
+            let (logprob, drafted) = (None, false);
+            self.events.push(RequestEvent::Text { number, text, logprob, drafted, tokens });
         }
         self.events.push(RequestEvent::Finished {
             number,

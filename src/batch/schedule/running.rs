@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::batch::answer::{Answer, FinishReason, ScoredToken};
 use crate::batch::draft::{Chances, Ground, NgramIndex};
+use crate::batch::forms::{FORBIDDEN, FormState};
 use crate::batch::request::Request;
 use crate::batch::stop::StopMatcher;
 use crate::batch::text::{Decode, TextModel};
@@ -34,9 +35,14 @@ pub(super) struct RunningRequest<'m> {
     /// The bytes, and where in them each scored token begins; empty where no token is scored.
     decoded: Vec<u8>,
     begins: Vec<usize>,
+    /// How many scored tokens were passed on while the answer was made.
+    told: usize,
     /// What forbids the tokens that end an answer, for as long as it may not end.
     no_end: Vec<(u32, f32)>,
     scratch: Vec<u8>,
+    /// Where the answer stands in the form that it has to have, and why it could not be followed.
+    pub form: Option<FormState>,
+    pub form_problem: Option<String>,
     /// What was drafted for the pass that is out, and what comes of drafts of this request.
     pub draft: RequestDraft,
 }
@@ -113,7 +119,10 @@ impl<'m> RunningRequest<'m> {
             decoded_in_bytes: 0,
             decoded: Vec::new(),
             begins: Vec::new(),
+            told: 0,
             scratch: Vec::new(),
+            form: None,
+            form_problem: None,
             draft: RequestDraft::default(),
         }
     }
@@ -153,6 +162,9 @@ impl<'m> RunningRequest<'m> {
     /// How many more draws are made like the next one: the answer may not end yet in all of them,
     /// or may in all.
     pub fn alike(&self) -> usize {
+        if self.form.is_some() {
+            return 1;
+        }
         match self.request.min_tokens.saturating_sub(self.drawn()) {
             0 => usize::MAX,
             forbidden => forbidden as usize,
@@ -172,6 +184,9 @@ impl<'m> RunningRequest<'m> {
         let mut bias = sampling.logit_bias.clone();
         if index < self.request.min_tokens {
             bias.extend(&self.no_end);
+        }
+        if let Some(form) = &self.form {
+            bias.extend(form.forbidden());
         }
         LogitsQuery {
             column,
@@ -215,16 +230,16 @@ impl<'m> RunningRequest<'m> {
         self.answer.completion_tokens += 1;
         self.answer.accepted_tokens += u32::from(drafted);
         self.answer.tokens.push(sampled.token);
+        if let Some(scores) = &mut self.answer.logprobs {
+            scores.push(ScoredToken { drafted, ..scored(sampled, text) });
+            self.begins.push(self.decoded_in_bytes);
+        }
         let stops = self.request.stop_tokens.contains(&sampled.token);
         // A stop token that is kept goes through the decoder, and ends the answer below.
         if stops && !self.request.keep_stop
             || text.is_end(sampled.token) && !self.request.ignore_end
         {
             return Some(FinishReason::Stop);
-        }
-        if let Some(scores) = &mut self.answer.logprobs {
-            scores.push(ScoredToken { drafted, ..scored(sampled, text) });
-            self.begins.push(self.decoded_in_bytes);
         }
         self.scratch.clear();
         self.decoder.push(sampled.token, &mut self.scratch);
@@ -233,7 +248,16 @@ impl<'m> RunningRequest<'m> {
         }
         // To go on, the token needs a position of its own.
         let full = self.drawn() >= self.request.max_tokens || known > context;
-        full.then_some(FinishReason::Length)
+        if full {
+            return Some(FinishReason::Length);
+        }
+        match self.form.as_mut()?.take(sampled.token) {
+            Ok(is_complete) => is_complete.then_some(FinishReason::Stop),
+            Err(problem) => {
+                self.form_problem = Some(problem);
+                Some(FinishReason::Stop)
+            }
+        }
     }
 
     /// Passes decoded bytes on; true when a stop string was met.
@@ -253,6 +277,25 @@ impl<'m> RunningRequest<'m> {
         stopped
     }
 
+    /// How many scored tokens were passed on.
+    pub fn told(&self) -> usize {
+        self.told
+    }
+
+    /// The scored tokens whose text has become certain since this was last asked.
+    pub fn fresh_scores(&mut self) -> Vec<ScoredToken> {
+        let Some(scores) = &self.answer.logprobs else { return Vec::new() };
+        let text_len = self.matcher.text_len_in_bytes();
+        let certain = self.begins.partition_point(|&begin| begin < text_len).max(self.told);
+        let mut fresh = scores[self.told..certain].to_vec();
+        let offsets = character_offsets(&self.decoded, &self.begins[self.told..certain]);
+        for (token, offset) in fresh.iter_mut().zip(offsets) {
+            token.offset = offset;
+        }
+        self.told = certain;
+        fresh
+    }
+
     /// The request and its answer, and what was held back of the text.
     pub fn finish(mut self, reason: FinishReason, now: Duration) -> (Request, Answer, String) {
         let mut rest = String::new();
@@ -266,8 +309,12 @@ impl<'m> RunningRequest<'m> {
         self.answer.finish = if stopped { FinishReason::Stop } else { reason };
         let text_len = self.matcher.text_len_in_bytes();
         if let Some(scores) = &mut self.answer.logprobs {
-            // Tokens begin at ascending places, so those of the text are the first.
-            scores.truncate(self.begins.partition_point(|&begin| begin < text_len));
+            // A stop string cuts off the tokens behind it. Where none did, every token has its
+            // entry, the one that ended the answer too: whoever counts them misses none.
+            if self.matcher.has_stopped() {
+                // Tokens begin at ascending places, so those of the text are the first.
+                scores.truncate(self.begins.partition_point(|&begin| begin < text_len));
+            }
             let offsets = character_offsets(&self.decoded, &self.begins);
             for (token, offset) in scores.iter_mut().zip(offsets) {
                 token.offset = offset;
@@ -280,10 +327,6 @@ impl<'m> RunningRequest<'m> {
         (self.request, self.answer, rest)
     }
 }
-
-/// What a forbidden token's logit gets: as good as minus infinity, and finite, since what kernels
-/// make of infinity is not certain.
-const FORBIDDEN: f32 = -1e30;
 
 /// The biases that forbid every token that would end an answer.
 fn without_ends(request: &Request, text: &dyn TextModel, vocab: usize) -> Vec<(u32, f32)> {

@@ -1,7 +1,8 @@
 //! From arguments to a finished run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IsTerminal, Read, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,9 +19,10 @@ use crate::app::cli::output::{Exit, Output, doing, print_note, print_warning};
 use crate::batch::output::{Resumed, bad_line};
 use crate::batch::prefixes::{KeepRule, PrefixStore};
 use crate::batch::request::{Defaults, PromptMode};
+use crate::batch::source::ListedRequests;
 use crate::batch::{
-    DraftSource, InputError, InputFile, ModelText, OutputFile, Progress, Request, RunOutcome,
-    Scheduler, TextModel, run_on,
+    DraftSource, FollowedLines, InputError, InputFile, ModelText, OutputFile, Progress, Request,
+    RequestSource, RunOutcome, Scheduler, TextModel, run_from,
 };
 use crate::content::assets::Assets;
 use crate::engine::Engine;
@@ -65,20 +67,12 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     let prompts = requests_of_prompts(args, source, &text);
     let total = input.as_ref().map_or(prompts.len(), InputFile::len) as u64;
     let remaining = input.as_ref().map_or(prompts.len(), InputFile::remaining) as u64;
-    let requests: Box<dyn Iterator<Item = Result<Request, InputError>> + '_> = match &input {
-        Some(input) => Box::new(input.requests(&defaults)),
-        None => Box::new(prompts.into_iter().map(Ok)),
-    };
-    let stream_text = input.is_none() && output.is_none() && !out.is_json();
+    let stream_text = !args.follow && input.is_none() && output.is_none() && !out.is_json();
     if !stream_text && output.is_none() {
         output = Some(OutputFile::stream(terminal::stdout().with_escapes(Escapes::Json)));
     }
-    // A line that cannot run is answered too, under its id.
     if let (Some(input), Some(output)) = (&input, &mut output) {
-        for bad in input.bad_requests(&defaults) {
-            let (id, problems) = bad?;
-            output.write_line(&bad_line(&id, &problems))?;
-        }
+        write_bad_lines(input, &defaults, output)?;
     }
     let mut view = RunOutput {
         output,
@@ -96,12 +90,19 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     let mut progress = Progress::new(total, total - remaining);
     let scheduler = Scheduler::new(&text, engine.capacity()).drafting(drafts);
     let mut scheduler = scheduler.keeping(prefixes);
+    let mut requests: Box<dyn RequestSource + '_> = match (&input, args.follow) {
+        (_, true) => Box::new(follow(source, &defaults)?),
+        (Some(input), _) => Box::new(ListedRequests::new(input.requests(&defaults))),
+        (None, _) => Box::new(ListedRequests::new(prompts.into_iter().map(Ok))),
+    };
     let outcome = interruptible(|cancelled| {
-        let engine = &mut *engine;
-        run_on(&mut scheduler, engine, requests, &mut progress, cancelled, |report| {
+        let (engine, requests) = (&mut *engine, &mut *requests);
+        run_from(&mut scheduler, engine, requests, &mut progress, cancelled, |report| {
             view.take(report)
         })
     });
+    // Of followed lines it is known only now how many there were.
+    progress.total = progress.total.max(progress.done());
     let kept = progress.already_finished + progress.done();
     let Some(outcome) = view.end(outcome, || ended_early(args, kept))? else { return Ok(Exit::Ok) };
     if let (Some(folder), Some(answer)) = (&args.save_activations, &view.answer) {
@@ -115,13 +116,44 @@ pub fn run(args: &BatchArgs, assets: &Assets, out: &mut Output) -> anyhow::Resul
     Ok(summary.exit())
 }
 
-/// The lines of the input, checked; `None` where prompts are given.
+/// A line that cannot run is answered too, under its id.
+fn write_bad_lines(
+    input: &InputFile,
+    defaults: &Defaults,
+    output: &mut OutputFile,
+) -> anyhow::Result<()> {
+    for bad in input.bad_requests(defaults) {
+        let (id, problems) = bad?;
+        output.write_line(&bad_line(&id, &problems))?;
+    }
+    Ok(())
+}
+
+/// The lines that are answered as they come.
+fn follow(source: PromptSource<'_>, defaults: &Defaults) -> anyhow::Result<FollowedLines> {
+    let (name, stream): (String, Box<dyn BufRead + Send>) = match source {
+        PromptSource::Prompts(_) => anyhow::bail!("--follow: give --input"),
+        PromptSource::StandardInput => {
+            ("standard input".to_owned(), Box::new(BufReader::new(io::stdin())))
+        }
+        PromptSource::File(path) => {
+            let file = File::open(path);
+            let file = file.with_context(|| format!("cannot read {}", path.display()))?;
+            (path.display().to_string(), Box::new(BufReader::new(file)))
+        }
+    };
+    let lines = FollowedLines::new(name, stream, defaults.clone());
+    lines.context("cannot begin to read the input")
+}
+
+/// The lines of the input, checked; `None` where prompts are given, or lines as they come.
 fn open_input(
     args: &BatchArgs,
     source: PromptSource<'_>,
     defaults: &Defaults,
 ) -> anyhow::Result<Option<InputFile>> {
     let input = match source {
+        _ if args.follow => return Ok(None),
         PromptSource::Prompts(_) => return Ok(None),
         PromptSource::StandardInput => {
             let name = "standard input".to_owned();
@@ -130,8 +162,11 @@ fn open_input(
         }
         PromptSource::File(path) => InputFile::open(path, defaults, args.skip_bad),
     };
-    let input = input.map_err(explain)?;
+    let mut input = input.map_err(explain)?;
     warn_of(&input);
+    if let Some(shard) = args.shard {
+        input.keep_shard(shard);
+    }
     Ok(Some(input))
 }
 
@@ -272,7 +307,7 @@ fn check_prompts(
 fn ended_early(args: &BatchArgs, kept: u64) -> String {
     match args.output.as_deref() {
         // What is no file cannot be resumed.
-        Some(path) if path.is_file() && args.input.is_some() => {
+        Some(path) if path.is_file() && args.input.is_some() && !args.follow => {
             let path = path.display();
             format!("the run ended early; {kept} results are kept in {path}, go on by --resume")
         }

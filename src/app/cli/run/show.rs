@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{BatchArgs, PromptSource};
 use crate::app::cli::draft::{draft_line, drafts_in_words};
 use crate::app::cli::output::{Doing, Exit, Output, print_warning};
-use crate::batch::output::{ResultContext, result_line};
+use crate::batch::output::{ResultContext, refused_line, result_line_of};
 use crate::batch::{
     Answer, FinishReason, ModelText, OutputError, OutputFile, Progress, Prompt, Request, RunError,
     RunOutcome, RunReport, TextModel,
@@ -257,7 +257,7 @@ impl RunOutput<'_> {
 
     pub(super) fn take(&mut self, report: RunReport<'_>) -> Result<(), OutputError> {
         // Steps come while the prompt is still read, and show nothing.
-        if !matches!(report, RunReport::Step(_) | RunReport::Note(_)) {
+        if !matches!(report, RunReport::Step(_) | RunReport::Note(_) | RunReport::Started { .. }) {
             self.reading = None;
         }
         match report {
@@ -265,12 +265,16 @@ impl RunOutput<'_> {
                 self.live.entry(number).or_default().0.push_str(text);
                 self.show()
             }
-            RunReport::Text { .. } => Ok(()),
+            RunReport::Text { .. } | RunReport::Started { .. } => Ok(()),
+            RunReport::Refused(line) => match &mut self.output {
+                Some(output) => output.write_line(&refused_line(line)),
+                None => Ok(()),
+            },
             RunReport::Note(note) => {
                 print_warning(note);
                 Ok(())
             }
-            RunReport::Finished { number, request, outcome } => {
+            RunReport::Finished { number, request, outcome, more } => {
                 self.answer = outcome.as_ref().ok().cloned();
                 if let Some(output) = &mut self.output {
                     let created = jiff::Timestamp::now().as_second();
@@ -279,7 +283,7 @@ impl RunOutput<'_> {
                         created,
                         model_digest: Some(&self.model_digest),
                     };
-                    return output.write_line(&result_line(request, outcome, &context));
+                    return output.write_line(&result_line_of(request, outcome, more, &context));
                 }
                 let problem = match outcome {
                     Err(failure) => Some(failure.to_string()),
