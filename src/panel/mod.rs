@@ -12,6 +12,7 @@ mod controls;
 mod frame;
 mod lab;
 mod labels;
+mod learning;
 mod rect_mesh;
 mod style;
 
@@ -25,11 +26,15 @@ use crate::world::tabs::Drawer;
 use crate::world::tour::TourRun;
 
 use cards::{bookmarks, inspector, mods, prompt, settings, welcome};
-use charts::{activity, attention, beams, changed, heatmap, layers, lens, light, river, timings};
+use charts::{
+    activity, attention, beams, changed, gradient, heatmap, layers, lens, light, river, timings,
+    update,
+};
 use coach::{agents, queue};
 use frame::{chrome, drawer, egui_recovery, help, search_box, told};
 use lab::{experiment, marks};
 use labels::{map_text, placement, token_mark, values};
+use learning::lesson;
 
 pub use activity::Scrubbed;
 pub use attention::HeadShown;
@@ -114,12 +119,12 @@ impl Plugin for PanelPlugin {
                         chrome::trail,
                         search_box::draw,
                         drawer::names,
-                        chrome::corner,
-                        light::draw,
+                        (chrome::corner, light::draw, gradient::legend).chain(),
                     )
                         .chain(),
                     (told::caption, prompt::draw, told::notices).chain(),
-                    (heatmap::draw, river::draw, activity::draw).chain(),
+                    (update::draw, heatmap::draw, river::draw).chain(),
+                    (activity::draw, gradient::draw).chain(),
                     welcome::draw,
                     (
                         inspector::draw,
@@ -128,7 +133,7 @@ impl Plugin for PanelPlugin {
                         attention::draw,
                         layers::draw,
                         timings::draw,
-                        queue::draw,
+                        (queue::draw, lesson::draw).chain(),
                         bookmarks::draw,
                         mods::draw,
                         settings::draw,

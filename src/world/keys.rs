@@ -83,6 +83,8 @@ pub enum UserAction {
     Layers,
     /// Shows or hides how long things take.
     Timings,
+    /// Shows or hides what the model learns.
+    Learning,
     /// Shows or hides the settings.
     Settings,
     /// Begins the introductory tour, or ends it.
@@ -150,6 +152,7 @@ impl UserAction {
             Self::Attention => "attention",
             Self::Layers => "layers in numbers",
             Self::Timings => "timings",
+            Self::Learning => "learning, and adapters",
             Self::Settings => "settings",
             Self::TakeTour => "take the tour, or leave it",
             Self::Experiments => "experiments of mods",
@@ -329,7 +332,7 @@ mod tests {
         codes.sort();
         codes.dedup();
         assert_eq!(codes.len(), count);
-        assert_eq!(keys.list().count(), 42, "every action has a key");
+        assert_eq!(keys.list().count(), 43, "every action has a key");
     }
     #[test]
     fn a_key_with_control_is_another_key() {

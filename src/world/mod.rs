@@ -7,6 +7,7 @@
 //! is the one render pass that decodes weights in the fragment shader; text and panels lie above
 //! it, in `panel`.
 
+pub mod adapters;
 pub mod agents;
 mod bookmarks;
 pub mod camera;
@@ -20,6 +21,7 @@ pub mod hot_reload;
 pub mod keys;
 pub mod lab;
 pub mod layout;
+pub mod learning;
 pub mod memory_samples;
 pub mod notices;
 pub mod opening;
@@ -34,6 +36,7 @@ pub mod tabs;
 pub mod text_scale;
 pub mod think;
 pub mod tour;
+pub mod update;
 pub mod view;
 
 pub use plugin::{WorldPlugin, WorldSystems};

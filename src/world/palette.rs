@@ -66,16 +66,23 @@ pub enum Colouring {
     Bytes,
     /// How far the encoding may be off: half a step of its block.
     Error,
+    /// What adapters add to the weight.
+    Update,
+    /// The weight and what adapters add to it, together.
+    WithUpdate,
 }
 
 impl Colouring {
-    /// The one after it; the first comes after the last.
+    /// The one after it; the first comes after the last. What adapters add is shown where there are
+    /// any.
     #[must_use]
-    pub fn next(self) -> Self {
+    pub fn next(self, has_adapters: bool) -> Self {
         match self {
             Self::Weights => Self::Bytes,
             Self::Bytes => Self::Error,
-            Self::Error => Self::Weights,
+            Self::Error if has_adapters => Self::Update,
+            Self::Update if has_adapters => Self::WithUpdate,
+            _ => Self::Weights,
         }
     }
 }

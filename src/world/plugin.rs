@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bevy::prelude::*;
 
+use super::adapters::AdaptersPlugin;
 use super::bookmarks;
 use super::camera::{self, MapCamera, Navigate, ViewHistory};
 use super::damage::{self, Damage};
@@ -13,6 +14,7 @@ use super::frames;
 use super::keys::{self, UserAction};
 use super::lab::{EditedPlots, LabPlugin};
 use super::layout::{Atlas, Quad, STATE_DAMAGED, STATE_EDITED, STATE_MUTED, STATE_SCALED};
+use super::learning::LearningPlugin;
 use super::notices::{self, Notices};
 use super::opening::{self, Opening};
 use super::palette::Palettes;
@@ -102,6 +104,7 @@ impl Plugin for WorldPlugin {
             .add_plugins((
                 ScreenshotPlugin,
                 ThinkPlugin,
+                (AdaptersPlugin, LearningPlugin),
                 TourPlugin,
                 DrawPlugin,
                 LabPlugin,

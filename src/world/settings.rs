@@ -8,6 +8,7 @@ use std::time::Duration;
 use bevy::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::adapters::LoadedAdapters;
 use super::keys::UserAction;
 use super::notices::Notices;
 use super::palette::{Colouring, Palettes, Theme};
@@ -82,18 +83,27 @@ impl Settings {
         // Where drawing alone takes longer than a frame should, the answer still comes.
         budget.min(FRAME.saturating_sub(rest)).max(LEAST_THINKING)
     }
+
+    /// What a frame may spend on learning: as much as on thinking, and little while somebody waits
+    /// for an answer.
+    pub(crate) fn learning_budget_beside(&self, rest: Duration, is_thinking: bool) -> Duration {
+        if is_thinking { LEAST_THINKING } else { self.thinking_budget_beside(rest) }
+    }
 }
 
 /// Changes the colours as is asked for.
 pub(super) fn act(
     mut actions: MessageReader<UserAction>,
     palettes: Res<Palettes>,
+    loaded: Res<LoadedAdapters>,
     mut settings: ResMut<Settings>,
     mut notices: ResMut<Notices>,
 ) {
     for action in actions.read() {
         match action {
-            UserAction::NextColouring => settings.colouring = settings.colouring.next(),
+            UserAction::NextColouring => {
+                settings.colouring = settings.colouring.next(!loaded.all.is_empty());
+            }
             UserAction::NextPalette => {
                 settings.palette = palettes.after(&settings.palette).to_owned();
                 notices.tell(format!("palette: {}", settings.palette));

@@ -23,6 +23,8 @@ pub enum Tab {
     Timings,
     /// The plan and its tasks.
     Coach,
+    /// Learning, and the adapters that lie over the model.
+    Learning,
     /// Prompts times interventions, as files say.
     Experiments,
     /// The views that were kept.
@@ -37,7 +39,7 @@ pub enum Tab {
 
 impl Tab {
     /// All of them, in the order of their names on the screen.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Inspector,
         Self::Experiment,
         Self::Lens,
@@ -45,6 +47,7 @@ impl Tab {
         Self::Layers,
         Self::Timings,
         Self::Coach,
+        Self::Learning,
         Self::Experiments,
         Self::Bookmarks,
         Self::Mods,
@@ -62,6 +65,7 @@ impl Tab {
             Self::Layers => "Layers",
             Self::Timings => "Timings",
             Self::Coach => "Coach",
+            Self::Learning => "Learn",
             Self::Experiments => "Series",
             Self::Bookmarks => "Places",
             Self::Mods => "Mods",
@@ -80,6 +84,7 @@ impl Tab {
             Self::Layers => "how much each layer adds, and its strongest head",
             Self::Timings => "how long frames and tokens take, and what is in memory",
             Self::Coach => "a plan of tasks, and the agents that work on it",
+            Self::Learning => "teach the model lines of your own, and switch what it has learnt",
             Self::Experiments => "prompts times muted heads and layers, measured in a series",
             Self::Bookmarks => "the views that you kept",
             Self::Mods => "what is wrong with mods",
@@ -98,6 +103,7 @@ impl Tab {
             Self::Layers => Some(UserAction::Layers),
             Self::Timings => Some(UserAction::Timings),
             Self::Coach => Some(UserAction::Coach),
+            Self::Learning => Some(UserAction::Learning),
             Self::Experiments => Some(UserAction::Experiments),
             Self::Settings => Some(UserAction::Settings),
             Self::Keys => Some(UserAction::Help),

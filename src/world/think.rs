@@ -22,8 +22,10 @@ use bevy::render::renderer::{RenderGraph, RenderGraphSystems};
 use bevy::render::{GpuResourceAppExt, RenderApp};
 
 use super::WorldSystems;
+use super::adapters::{AdapterSystems, LoadedAdapters};
 use super::keys::UserAction;
 use super::layout::Atlas;
+use super::learning::DeskSystems;
 use super::settings::Settings;
 use super::tour::{self, TourProblem, TourStep, TourSystems};
 use crate::batch::{Message, ModelText, Prompt, TextModel};
@@ -34,7 +36,7 @@ use crate::forward::gpu::{
 use crate::forward::sampling::SamplingParams;
 use crate::model::{ModelConfig, PixelModel};
 use conversation::Branches;
-use session::{Beginning, ChunkReport, Pace, Session};
+use session::{Beginning, ChunkReport, Front, Pace, Session};
 
 pub use state::ModelState;
 pub use trace::{LayerOutputs, SeenColumn, TokenTrace, attention};
@@ -138,6 +140,8 @@ pub struct Generation {
     pub again: bool,
     /// How long the last step took and how many tokens it had.
     pub last_step: Option<(Duration, usize)>,
+    /// How far the step under way has come, where it takes longer than a frame.
+    front: Option<Front>,
     done: usize,
     generation: u64,
     kept: usize,
@@ -254,6 +258,7 @@ impl Generation {
         self.prompt_len = prompt_len;
         (self.done, self.credit) = (computed, 0.0);
         (self.stopped, self.keys_lost) = (false, false);
+        self.front = None;
         let temperature = asked.temperature;
         let params = SamplingParams { temperature, ..SamplingParams::default() };
         let text = Arc::clone(self.text.as_ref().expect("the prompt was encoded with it"));
@@ -373,6 +378,13 @@ impl Generation {
     /// Where the last token is whose step is done.
     pub fn latest_place(&self) -> Option<usize> {
         self.done.checked_sub(1)
+    }
+
+    /// The first layers of the step under way, where it takes longer than a frame: how many are
+    /// computed, and what took part in them.
+    pub fn front(&self) -> Option<(usize, &SeenColumn)> {
+        let front = self.front.as_ref().filter(|front| front.place >= self.done)?;
+        Some((front.layers as usize, &front.seen))
     }
 
     /// The last token whose step is done.
@@ -531,6 +543,8 @@ impl Plugin for ThinkPlugin {
             drive::drive
                 // It says whether the kernels are there.
                 .after(ForwardPluginSystems::Compile)
+                .after(AdapterSystems)
+                .before(DeskSystems)
                 .in_set(RenderGraphSystems::Render)
                 // What is drawn this frame shows what was computed this frame.
                 .before(camera_driver),
@@ -582,8 +596,10 @@ fn think(
     mut mind: ResMut<Generation>,
 ) {
     let link = mind.link.clone();
-    let reports = link.with(|session| std::mem::take(&mut session.reports));
+    let (reports, front) =
+        link.with(|session| (std::mem::take(&mut session.reports), session.front.clone()));
     let generation = mind.generation;
+    mind.front = front.filter(|front| front.generation == generation);
     for report in reports.into_iter().filter(|report| report.generation == generation) {
         mind.accept(report);
     }
@@ -619,9 +635,10 @@ fn think(
 fn follow_state(
     interventions: Res<Interventions>,
     edited: Res<EditedWeights>,
+    loaded: Res<LoadedAdapters>,
     mut mind: ResMut<Generation>,
 ) {
-    if interventions.is_changed() || edited.is_changed() {
-        mind.follow(ModelState::now(&interventions, &edited));
+    if interventions.is_changed() || edited.is_changed() || loaded.is_changed() {
+        mind.follow(ModelState::now(&interventions, &edited, &loaded));
     }
 }

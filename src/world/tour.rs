@@ -11,6 +11,7 @@ use bevy::prelude::*;
 use serde::Deserialize;
 
 use super::WorldSystems;
+use super::adapters::AdapterSwitch;
 use super::keys::{UserAction, on_action};
 use super::layout::{Atlas, Place};
 use super::notices::Notices;
@@ -69,6 +70,17 @@ pub enum TourStep {
         text: String,
         /// The most tokens of the answer.
         tokens: u32,
+    },
+    /// Begins to learn lines: a corpus by its name, or a file of JSON lines. The tour goes on.
+    Learn(String),
+    /// Waits until so many steps are learnt, or the lesson is over.
+    AwaitStep(u64),
+    /// Switches an adapter, by its name: what was learnt is called as its lines are.
+    Adapter {
+        /// Its name.
+        name: String,
+        /// How it takes part from now on.
+        switch: AdapterSwitch,
     },
     /// Opens a panel of the drawer, or closes the drawer.
     Show(Option<Tab>),

@@ -11,6 +11,8 @@ mod damaged;
 mod edits;
 mod entities;
 mod every_key;
+mod front;
+mod learning;
 mod looks;
 mod lost;
 mod memory;

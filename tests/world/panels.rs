@@ -27,6 +27,9 @@ use pixel_llm::world::camera::MapCamera;
 use pixel_llm::world::heatmap::{HeatmapLayer, HeatmapScale, Heatmaps};
 use pixel_llm::world::lab::Edits;
 use pixel_llm::world::layout::{Atlas, Place};
+use pixel_llm::world::learning::{
+    GradientNorms, Lesson, LessonStage, PinnedAnswer, PinnedQuestion,
+};
 use pixel_llm::world::notices::Notices;
 use pixel_llm::world::settings::{Settings, SettingsFile};
 use pixel_llm::world::tabs::{Drawer, Tab};
@@ -85,7 +88,34 @@ fn open(folder: &Path, size: [u32; 2]) -> Option<Offscreen> {
         range: [0.5, 2.0],
     };
     world.app.world_mut().resource_mut::<Heatmaps>().all = vec![survey];
+    learn(&mut world);
     Some(world)
+}
+
+/// A lesson that rests: the gradient has a legend on the map, and the panel is full.
+fn learn(world: &mut Offscreen) {
+    let world = world.app.world_mut();
+    let config = world.resource::<Atlas>().model().config().clone();
+    let (layers, heads) = (config.layer_count as usize, config.head_count as usize);
+    let mut lesson = world.resource_mut::<Lesson>();
+    lesson.stage = LessonStage::Paused;
+    lesson.gradient = Some(GradientNorms {
+        step: 12_345,
+        heads: vec![1.5e-3; layers * heads],
+        fields: vec![2.5e-3; layers],
+        layers: vec![3.5e-3; layers],
+    });
+    let answer = |step, is_right| {
+        let text = "name Mila, kind fox, thing umbrella, colour golden.".into();
+        Some(PinnedAnswer { step, text, is_right })
+    };
+    let question = PinnedQuestion {
+        prompt: "Mila is a fox. The umbrella of Mila is golden.\nRecord:".into(),
+        expected: "name Mila, kind fox, thing umbrella, colour golden.".into(),
+        before: answer(0, false),
+        now: answer(12_345, true),
+    };
+    lesson.questions = vec![question; 3];
 }
 
 fn context(world: &mut Offscreen) -> egui::Context {

@@ -108,11 +108,13 @@ fn looks(ui: &mut Ui, edited: &mut Settings, palettes: &Palettes) {
         shown.response.explained(words);
     });
     row(ui, theme, "a cell shows", |ui| {
-        ui.horizontal(|ui| {
+        ui.horizontal_wrapped(|ui| {
             for (colouring, text, words) in [
                 (Colouring::Weights, "weight", "what the model computes with"),
                 (Colouring::Bytes, "bytes", "the bytes of the file, three to a pixel"),
                 (Colouring::Error, "error", "how far the encoding may be from what was trained"),
+                (Colouring::Update, "update", "what adapters add to the weight"),
+                (Colouring::WithUpdate, "both", "the weight and what adapters add to it"),
             ] {
                 let words = with_key(ui.ctx(), words, UserAction::NextColouring);
                 ui.selectable_value(&mut edited.colouring, colouring, text).explained(words);

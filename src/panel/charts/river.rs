@@ -2,7 +2,9 @@
 //!
 //! From afar it is a ribbon of light, as broad and as bright as the logarithm of the stream's norm,
 //! with a glint where a dimension is far beyond the others. Nearer it is the stream's own values:
-//! a row for each of the last tokens, each value above and below its own column of weights.
+//! a row for each of the last tokens, each value above and below its own column of weights. While a
+//! step takes longer than a frame, its front travels along: west of it the river is the new
+//! token's, east of it that of the token before, faded.
 
 use bevy::prelude::*;
 use bevy_egui::egui;
@@ -20,7 +22,7 @@ use crate::world::draw::Lights;
 use crate::world::layout::Atlas;
 use crate::world::palette::{Palette, Palettes, Theme};
 use crate::world::settings::Settings;
-use crate::world::think::{GeneratedToken, Generation};
+use crate::world::think::{GeneratedToken, Generation, TokenTrace};
 
 /// Tokens whose rows are shown: the newest in the middle, those before it outwards on both sides,
 /// as what was said drifts to the banks.
@@ -29,6 +31,8 @@ const ROWS: usize = 16;
 pub(super) const NEAR: f32 = 2.0;
 /// How many times the root mean square of the stream a dimension glints at.
 const GLINT: f32 = 4.0;
+/// What the river has left of its light where the step under way has not come yet.
+const AHEAD: f32 = 0.35;
 /// What the weakest stream has of the light and breadth of the strongest: water that runs is never
 /// dark.
 const LEAST: f32 = 0.3;
@@ -42,9 +46,15 @@ pub(crate) fn draw(
     settings: Res<Settings>,
     mut lights: ResMut<Lights>,
 ) -> Result {
-    let Some(at) = shown_place(&mind, &scrubbed) else { return Ok(()) };
+    // Whoever looks back does not look at what is computed now.
+    let front = mind.front().filter(|_| scrubbed.0.is_none());
+    let thoughts = match shown_place(&mind, &scrubbed) {
+        Some(at) => &mind.thoughts[..=at],
+        None if front.is_some() => &[],
+        None => return Ok(()),
+    };
+    let before = thoughts.last().map_or(&[][..], |thought| &thought.residual_norms);
     let screen = map_of(&camera.view);
-    let thoughts = &mind.thoughts[..=at];
     // Without its values a token has no row, and no token before it has one either: rows stand in
     // the order in which the tokens came.
     let rows: Vec<&GeneratedToken> =
@@ -56,19 +66,38 @@ pub(crate) fn draw(
         theme: settings.theme,
         palette: palettes.named(&settings.palette),
         strength: strength(&mind),
+        front: front.map(|(layers, _)| layers),
         light: RectMesh::beside(minimap(&camera.view, &atlas)),
     };
     let visible = camera.view.visible();
     let place = |cells: Cells| on_screen(&camera.view, cells);
-    let norms = &thoughts[at].residual_norms;
-    river.ribbon(norms, |cells| cells.overlaps(&visible).then(|| place(cells)));
+    let norms = match front {
+        Some((_, seen)) => up_to_front(&seen.residual_norms, before),
+        None => before.to_vec(),
+    };
+    river.ribbon(&norms, |cells| cells.overlaps(&visible).then(|| place(cells)));
+    // West of the front the newest row is that of the token under way.
+    let under_way = front.map(|(_, seen)| (&seen.trace, &seen.residual_norms[..]));
+    let done =
+        rows.iter().filter_map(|token| Some((token.trace.as_deref()?, &token.residual_norms[..])));
+    let (east, west): (Vec<StreamRow>, Vec<StreamRow>) =
+        (done.clone().collect(), under_way.into_iter().chain(done).take(ROWS).collect());
     for (layer, plan) in river.plan.layers.iter().enumerate() {
+        let rows = if river.is_ahead(layer) { &east } else { &west };
         for channel in plan.channels.iter().filter(|cells| cells.overlaps(&visible)) {
-            river.channel(layer, place(*channel), &rows);
+            river.channel(layer, place(*channel), rows);
         }
     }
     river.light.shine(screen, &mut lights);
     Ok(())
+}
+
+/// The values of the stream at a token, and their norm after each layer.
+type StreamRow<'a> = (&'a TokenTrace, &'a [f32]);
+
+/// The norms of a step as far as it has come, and from there those of the one before.
+fn up_to_front(now: &[f32], before: &[f32]) -> Vec<f32> {
+    now.iter().chain(before.iter().skip(now.len())).copied().collect()
 }
 
 /// The river while it is drawn.
@@ -81,19 +110,30 @@ struct River<'a> {
     palette: &'a Palette,
     /// What all light is multiplied by: less where it was computed before the model was changed.
     strength: f32,
+    /// The first layer that the step under way has not come to.
+    front: Option<usize>,
     light: RectMesh,
 }
 
 impl River<'_> {
+    /// Whether the step under way has not come to a layer.
+    fn is_ahead(&self, layer: usize) -> bool {
+        self.front.is_some_and(|front| layer >= front)
+    }
+
     /// Lights every piece of the river by the norm of the stream there: after a layer in its own
     /// stretch and on the way from it, until the next one.
     fn ribbon(&mut self, norms: &[f32], place: impl Fn(Cells) -> Option<Rect>) {
-        let parts = breadths(norms);
+        let fade = |(layer, broad): (usize, f32)| {
+            let bright = if self.is_ahead(layer) { AHEAD } else { 1.0 };
+            Ribbon { broad, bright: broad * bright * self.strength }
+        };
+        let parts: Vec<Ribbon> = breadths(norms).into_iter().enumerate().map(fade).collect();
         let Some(mut part) = parts.first().copied() else { return };
         let plan = self.plan;
         for piece in &plan.river {
             let layers = plan.layers.iter().zip(&parts);
-            let mut within: Vec<(&LayerPlan, f32)> = layers
+            let mut within: Vec<(&LayerPlan, Ribbon)> = layers
                 .filter(|(layer, _)| layer.river.overlaps(piece))
                 .map(|(layer, part)| (layer, *part))
                 .collect();
@@ -126,10 +166,10 @@ impl River<'_> {
     }
 
     /// A stretch of the ribbon: brightest in the middle, nothing at its edges.
-    fn flow(&mut self, rect: Rect, part: f32) {
+    fn flow(&mut self, rect: Rect, part: Ribbon) {
         let middle = rect.center().y;
-        let half = rect.height() / 2.0 * part;
-        let bright = glow(self.theme, part * self.strength);
+        let half = rect.height() / 2.0 * part.broad;
+        let bright = glow(self.theme, part.bright);
         let dark = glow(self.theme, 0.0);
         let up = Rect::from_x_y_ranges(rect.x_range(), middle - half..=middle);
         let down = Rect::from_x_y_ranges(rect.x_range(), middle..=middle + half);
@@ -138,28 +178,28 @@ impl River<'_> {
     }
 
     /// The same where the river runs south.
-    fn fall(&mut self, rect: Rect, part: f32) {
-        let (theme, most) = (self.theme, part * self.strength);
-        let half = rect.width() / 2.0 * part;
+    fn fall(&mut self, rect: Rect, part: Ribbon) {
+        let (theme, most) = (self.theme, part.bright);
+        let half = rect.width() / 2.0 * part.broad;
         let middle = rect.center().x;
         let ribbon = Rect::from_x_y_ranges(middle - half..=middle + half, rect.y_range());
         self.light.ramp(ribbon, |at| glow(theme, most * (1.0 - (2.0 * at - 1.0).abs())));
     }
 
     /// What is seen of the values in one channel of a layer.
-    fn channel(&mut self, layer: usize, rect: Rect, rows: &[&GeneratedToken]) {
+    fn channel(&mut self, layer: usize, rect: Rect, rows: &[StreamRow]) {
         let start = (layer + 1) * self.size;
         let root = (self.size as f32).sqrt();
         // The values of a token there, and their root mean square.
         let stream = |row: usize| {
-            let token = rows.get(row)?;
-            let values = token.trace.as_ref()?.residual.get(start..start + self.size)?;
-            Some((values, token.residual_norms.get(layer)? / root))
+            let (trace, norms) = rows.get(row)?;
+            let values = trace.residual.get(start..start + self.size)?;
+            Some((values, norms.get(layer)? / root))
         };
         let wide = rect.width() / self.size as f32;
         if wide < NEAR {
             if let Some((values, spread)) = stream(0) {
-                self.glints(rect, values, spread);
+                self.glints(layer, rect, values, spread);
             }
             return;
         }
@@ -186,8 +226,9 @@ impl River<'_> {
     }
 
     /// Marks the dimensions that are far beyond the others.
-    fn glints(&mut self, rect: Rect, values: &[f32], spread: f32) {
+    fn glints(&mut self, layer: usize, rect: Rect, values: &[f32], spread: f32) {
         let most = GLINT * spread;
+        let bright = 0.8 * self.strength * if self.is_ahead(layer) { AHEAD } else { 1.0 };
         let wide = rect.width() / values.len() as f32;
         let outliers = values.iter().enumerate().filter(|(_, value)| value.abs() > most);
         for (column, _) in outliers {
@@ -198,9 +239,16 @@ impl River<'_> {
                 pos2(middle - half, rect.top()),
                 pos2(middle + half, rect.bottom()),
             );
-            self.light.fill(glint, glow(self.theme, 0.8 * self.strength));
+            self.light.fill(glint, glow(self.theme, bright));
         }
     }
+}
+
+/// A piece of the ribbon: what it has of the most breadth and light.
+#[derive(Clone, Copy)]
+struct Ribbon {
+    broad: f32,
+    bright: f32,
 }
 
 /// How broad and bright the stream is after each layer: the logarithm of its norm, from the least
@@ -235,6 +283,13 @@ mod tests {
         assert!((parts[0] - LEAST).abs() < 1e-6 && (parts[2] - 1.0).abs() < 1e-6, "{parts:?}");
         assert!((parts[2] - parts[1] - (parts[1] - parts[0])).abs() < 1e-5, "{parts:?}");
         assert!(breadths(&[3.0]).iter().all(|part| part.is_finite()));
+    }
+
+    #[test]
+    fn a_step_under_way_has_its_own_norms_up_to_its_front() {
+        assert_eq!(up_to_front(&[5.0, 6.0], &[1.0, 2.0, 3.0]), [5.0, 6.0, 3.0]);
+        assert_eq!(up_to_front(&[], &[1.0]), [1.0]);
+        assert_eq!(up_to_front(&[5.0], &[]), [5.0], "the first token has none before it");
     }
 
     #[test]

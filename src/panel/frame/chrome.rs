@@ -7,6 +7,7 @@ use egui::{Align2, FontId, Id, LayerId, Order, Rect, Stroke, StrokeKind, pos2, v
 use crate::model::PixelModel;
 use crate::model::colour::gamma;
 use crate::model::relief::HEIGHTS;
+use crate::panel::charts::update::CELLS_FROM;
 use crate::panel::controls::Explained;
 use crate::panel::frame::{drawer, search_box};
 use crate::panel::labels::map_text::minimap;
@@ -203,11 +204,15 @@ fn legend(
     let is_far = 1.0 / (view.scale * f64::from(pixels)) > (begins + ends) / 2.0;
     let words = match settings.colouring {
         // Root mean squares of the weights under a pixel, over their tensor's median.
-        Colouring::Weights if is_far => {
+        Colouring::Weights | Colouring::WithUpdate if is_far => {
             let ends = HEIGHTS.map(|octaves| format!("{:.2} x", octaves.exp2()));
             [ends[0].clone(), "size over median".into(), ends[1].clone()]
         }
-        Colouring::Weights => {
+        Colouring::Update if view.scale < CELLS_FROM => {
+            ["0".into(), "added, by block".into(), "most".into()]
+        }
+        Colouring::Update => ["-3".into(), "added, in spreads".into(), "+3".into()],
+        Colouring::Weights | Colouring::WithUpdate => {
             let (x, y) = view.cell_at(view.middle());
             // The number of the tensor in the middle, where there is one.
             let ends = atlas.spot(x, y).filter(|_| view.scale > 2.0).map_or_else(
@@ -217,7 +222,12 @@ fn legend(
                     [format!("-{end:.3}"), format!("+{end:.3}")]
                 },
             );
-            [ends[0].clone(), "weight 0".into(), ends[1].clone()]
+            let zero = if settings.colouring == Colouring::Weights {
+                "weight 0"
+            } else {
+                "weight and update"
+            };
+            [ends[0].clone(), zero.into(), ends[1].clone()]
         }
         Colouring::Error => ["exact".into(), "half a step".into(), "1/3 spread".into()],
         Colouring::Bytes => {
@@ -229,9 +239,12 @@ fn legend(
     let ramps = palette.ramps(theme);
     plain.ramp(bar, |part| {
         of_palette(match settings.colouring {
-            Colouring::Weights if is_far => ramps.of_height(part).map(gamma),
+            Colouring::Weights | Colouring::WithUpdate if is_far => {
+                ramps.of_height(part).map(gamma)
+            }
             // A third of a spread is the end of the palette's scale of errors.
             Colouring::Error => palette.error(theme, part / 3.0),
+            Colouring::Update if view.scale < CELLS_FROM => palette.weight(theme, part * RANGE),
             _ => palette.weight(theme, (part * 2.0 - 1.0) * RANGE),
         })
     });

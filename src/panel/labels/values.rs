@@ -18,6 +18,7 @@ use crate::model::plan::Rect as Cells;
 use crate::model::quant::Code;
 use crate::model::weights::{tile_codes, tile_weights};
 use crate::panel::style::{hairline, ink, solid};
+use crate::world::adapters::{ActingAdapter, LoadedAdapters};
 use crate::world::camera::MapCamera;
 use crate::world::damage::Damage;
 use crate::world::lab::Edits;
@@ -25,6 +26,7 @@ use crate::world::layout::{Atlas, Spot};
 use crate::world::palette::{Colouring, Palettes, RANGE, Theme};
 use crate::world::pointer::Pointer;
 use crate::world::settings::Settings;
+use crate::world::update::MatrixUpdate;
 use crate::world::view::View;
 
 /// Points that a cell must be wide for its number to be written into it.
@@ -40,9 +42,32 @@ pub(crate) struct DecodedTiles {
     tiles: HashMap<u32, (Vec<f32>, Vec<Code>)>,
     /// What edits they are of.
     edits: (u64, bool),
+    /// What adapters add to a tensor and its spread, and to which tensor of which adapters.
+    update: Option<(usize, Vec<ActingAdapter>, Option<(MatrixUpdate, f32)>)>,
 }
 
 impl DecodedTiles {
+    /// What adapters add to the weight at a spot, and the root mean square of what they add to all
+    /// of its tensor: 0 where they add nothing.
+    pub fn update(&mut self, atlas: &Atlas, loaded: &LoadedAdapters, spot: &Spot) -> (f32, f32) {
+        let acting = loaded.acting();
+        let known = self.update.take().filter(|it| it.0 == spot.tensor && it.1 == acting);
+        let known = known.unwrap_or_else(|| {
+            let name = &atlas.model().tensors()[spot.tensor].name;
+            let update = MatrixUpdate::new(loaded, name).map(|update| {
+                let spread = update.spread();
+                (update, spread)
+            });
+            (spot.tensor, acting, update)
+        });
+        let of = |(update, spread): &(MatrixUpdate, f32)| {
+            (update.at(spot.row as usize, spot.column as usize), *spread)
+        };
+        let found = known.2.as_ref().map_or((0.0, 0.0), of);
+        self.update = Some(known);
+        found
+    }
+
     /// The weight at a spot, as edited, and what it is made of where it is quantised.
     pub fn value(
         &mut self,
@@ -75,7 +100,7 @@ pub(crate) fn draw(
     pointer: Res<Pointer>,
     palettes: Res<Palettes>,
     settings: Res<Settings>,
-    (edits, damage): (Res<Edits>, Res<Damage>),
+    (edits, damage, loaded): (Res<Edits>, Res<Damage>, Res<LoadedAdapters>),
     mut cache: ResMut<DecodedTiles>,
     taken: Res<Taken>,
 ) -> Result {
@@ -92,9 +117,22 @@ pub(crate) fn draw(
                 if damage.is_damaged(spot.tile) {
                     continue;
                 }
-                let Some((value, code)) = cache.value(&atlas, &edits, &spot) else { continue };
-                let colour = if settings.colouring == Colouring::Weights {
-                    let spreads = value / atlas.spread(spot.tensor);
+                let Some((weight, code)) = cache.value(&atlas, &edits, &spot) else { continue };
+                let (value, spread) = match settings.colouring {
+                    Colouring::Update => cache.update(&atlas, &loaded, &spot),
+                    Colouring::WithUpdate => {
+                        let (added, _) = cache.update(&atlas, &loaded, &spot);
+                        (weight + added, atlas.spread(spot.tensor))
+                    }
+                    _ => (weight, atlas.spread(spot.tensor)),
+                };
+                // What a weight is made of is not what both together are made of.
+                let is_update =
+                    matches!(settings.colouring, Colouring::Update | Colouring::WithUpdate);
+                let code = code.filter(|_| !is_update);
+                let is_weight = settings.colouring == Colouring::Weights || is_update;
+                let colour = if is_weight {
+                    let spreads = if spread > 0.0 { value / spread } else { 0.0 };
                     legible_on(palette.weight(settings.theme, spreads.clamp(-RANGE, RANGE)))
                 } else {
                     Color32::WHITE
@@ -113,7 +151,7 @@ pub(crate) fn draw(
                 if taken.meets(place) || !painter.clip_rect().contains_rect(place) {
                     continue;
                 }
-                if settings.colouring != Colouring::Weights {
+                if !is_weight {
                     painter.rect_filled(place.expand(1.0), 2.0, Color32::from_black_alpha(170));
                 }
                 // Its lines are centred on where it is put.
@@ -126,7 +164,7 @@ pub(crate) fn draw(
             &painter,
             (&atlas, &camera.view),
             pointer,
-            (&edits, &damage),
+            (&edits, &damage, &loaded),
             &mut cache,
             settings.theme,
         );
@@ -139,7 +177,7 @@ fn under_pointer(
     painter: &Painter,
     (atlas, view): (&Atlas, &View),
     pointer: [f64; 2],
-    (edits, damage): (&Edits, &Damage),
+    (edits, damage, loaded): (&Edits, &Damage, &LoadedAdapters),
     cache: &mut DecodedTiles,
     theme: Theme,
 ) {
@@ -162,6 +200,12 @@ fn under_pointer(
             let most = code.most;
             text = format!("{text}\n{sum}   code of 0 to {most}, block {block} of the row");
         }
+    }
+    if view.scale >= 1.0
+        && let (added, spread) = cache.update(atlas, loaded, &spot)
+        && spread > 0.0
+    {
+        text = format!("{text}\n{added:+.6}   added by adapters");
     }
     let galley = painter.layout_no_wrap(text, FontId::monospace(11.0), ink(theme));
     let screen = painter.clip_rect();

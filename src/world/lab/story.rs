@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::{Comparison, ComparisonRow};
 use crate::model::PixelModel;
 use crate::words::counted;
+use crate::world::adapters::ActingAdapter;
 use crate::world::layout::{Atlas, Place};
 use crate::world::think::ModelState;
 
@@ -95,6 +96,24 @@ fn change(before: &ModelState, after: &ModelState, model: &PixelModel) -> String
                 (_, 1.0) => add("again with".into(), name(at)),
                 (_, is) => add(format!("with {is:.2} times"), name(at)),
             }
+        }
+    }
+    let strength = |state: &ModelState, name: &str| {
+        let found = state.adapters.iter().find(|adapter| *adapter.name == *name);
+        found.map_or(0.0, |adapter| adapter.strength)
+    };
+    let mut names: Vec<_> =
+        before.adapters.iter().chain(&after.adapters).map(|adapter| &adapter.name).collect();
+    names.dedup();
+    for name in names {
+        let is_same = |adapter: &&ActingAdapter| after.adapters.contains(adapter);
+        let known = before.adapters.iter().find(|adapter| adapter.name == *name);
+        match (strength(before, name), strength(after, name)) {
+            (was, is) if was == is && known.as_ref().is_some_and(is_same) => {}
+            (_, 0.0) => add("without what it learnt of".into(), name.to_string()),
+            (0.0, 1.0) => add("with what it learnt of".into(), name.to_string()),
+            (was, is) if was == is => add("with more that it learnt of".into(), name.to_string()),
+            (_, is) => add(format!("with {is:.2} times"), name.to_string()),
         }
     }
     for tensor in tensors_of_others(before, after, model) {
@@ -191,7 +210,7 @@ mod tests {
             let interventions =
                 Interventions::new(sizes, heads.iter().copied(), layers.iter().copied());
             let tiles: Tiles = tiles.iter().map(|&tile| (tile, Arc::from([1_u8]))).collect();
-            ModelState { interventions, tiles: Arc::new(tiles) }
+            ModelState { interventions, tiles: Arc::new(tiles), ..Default::default() }
         };
         let plain = state(&[], &[], &[]);
         let one = state(&[([0, 1], 0.0)], &[(2, 0.0)], &[]);

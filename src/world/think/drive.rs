@@ -2,14 +2,16 @@
 //! for beyond it.
 //!
 //! A step that is not done when the budget is spent goes on while the frame is drawn, and the next
-//! frame takes in what came of it.
+//! frame takes in what came of it. One that takes longer than a frame may is cut into slices of
+//! layers; after each it is told how far it has come.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bevy::prelude::*;
 
 use super::Link;
-use super::session::Chunk;
+use super::session::{Chunk, Front};
+use super::state::is_same;
 use super::trace::SeenColumn;
 use crate::engine::gpu::{CompletedStep, FusedLayerPolicy, Stepper};
 use crate::forward::gpu::model::GpuModel;
@@ -46,26 +48,24 @@ impl UnderWay {
     fn take_steps(&mut self, world: &mut World, start: Instant) {
         let link = world.resource::<Link>().clone();
         self.stepper.begin_frame(start, link.with(|session| session.budget));
-        // What the step before took, of those that were begun in this frame.
-        let mut before: Option<Duration> = None;
+        self.forget_what_is_old(world, &link);
         let mut begun = false;
         loop {
             if let Some(chunk) = self.chunk.take() {
                 match self.stepper.poll(world) {
                     Ok(None) => {
+                        self.tell_front(world, &link, &chunk);
                         self.chunk = Some(chunk);
                         return;
                     }
-                    Ok(Some(step)) => {
-                        before = begun.then_some(step.took);
-                        accept(world, &link, &chunk, step);
-                    }
+                    Ok(Some(step)) => accept(world, &link, &chunk, step),
                     Err(error) => link.with(|session| session.fail(&chunk, error.to_string())),
                 }
             }
             // One step is begun in every frame, so that the device has one while the frame is
-            // drawn; another one only if it will end before that, since what is drawn waits for it.
-            if begun && before.is_none_or(|before| self.stepper.left() < before) {
+            // drawn; another one only if some of it will end before that, since what is drawn waits
+            // for it.
+            if begun && !self.stepper.has_room(world.resource::<GpuModel>()) {
                 return;
             }
             let Some(chunk) = link.with(|session| session.next_chunk()) else { return };
@@ -77,6 +77,50 @@ impl UnderWay {
             }
         }
     }
+
+    /// Gives up a step in slices of a sequence that is over, and begins it again where the model
+    /// was changed between two of them: all layers of a step are computed with the same.
+    fn forget_what_is_old(&mut self, world: &mut World, link: &Link) {
+        if self.stepper.front().is_none() {
+            return;
+        }
+        let Some(chunk) = &mut self.chunk else { return };
+        let (generation, state) =
+            link.with(|session| (session.generation(), session.state.clone()));
+        if generation == chunk.generation && is_same(&state, &chunk.state) {
+            return;
+        }
+        self.stepper.give_up(world);
+        link.with(|session| session.front = None);
+        if generation != chunk.generation {
+            self.chunk = None;
+            return;
+        }
+        chunk.state = state;
+        let request = chunk.request(&world.resource::<GpuModel>().config);
+        if let Err(error) = self.stepper.submit(world, &request) {
+            link.with(|session| session.fail(chunk, error.to_string()));
+            self.chunk = None;
+        }
+    }
+
+    /// Tells how far a step in slices has come.
+    fn tell_front(&self, world: &World, link: &Link, chunk: &Chunk) {
+        let Some(front) = self.stepper.front() else { return };
+        let config = &world.resource::<GpuModel>().config;
+        let last = chunk.tokens.len() - 1;
+        let is_new = |before: &Front| before.layers != front.layers;
+        link.with(|session| {
+            if session.front.as_ref().is_none_or(is_new) {
+                session.front = Some(Front {
+                    generation: chunk.generation,
+                    place: chunk.first + last,
+                    layers: front.layers,
+                    seen: SeenColumn::of_column(&front.watched, last, config).into(),
+                });
+            }
+        });
+    }
 }
 
 /// Takes in what came of a step.
@@ -86,5 +130,8 @@ fn accept(world: &World, link: &Link, chunk: &Chunk, step: CompletedStep) {
         .map(|column| SeenColumn::of_column(&step.watched, column, config))
         .collect();
     let logits = step.logits.first().map_or(&[][..], Vec::as_slice);
-    link.with(|session| session.accept(chunk, seen, logits, step.took));
+    link.with(|session| {
+        session.front = None;
+        session.accept(chunk, seen, logits, step.took);
+    });
 }

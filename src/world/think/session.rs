@@ -83,6 +83,18 @@ pub(super) struct ChunkReport {
     pub took: Duration,
 }
 
+/// How far a step has come that takes longer than a frame.
+#[derive(Debug, Clone)]
+pub(in crate::world) struct Front {
+    pub generation: u64,
+    /// Where its last column is in the sequence.
+    pub place: usize,
+    /// Layers that are computed.
+    pub layers: u32,
+    /// What took part at that column in those layers.
+    pub seen: Arc<SeenColumn>,
+}
+
 /// How a sequence begins.
 #[derive(Debug)]
 pub(super) struct Beginning {
@@ -134,9 +146,16 @@ pub(super) struct Session {
     /// What the device computes with in this frame.
     pub state: Arc<ModelState>,
     pub reports: Vec<ChunkReport>,
+    /// How far the step that is under way has come, where it is cut into slices.
+    pub front: Option<Front>,
 }
 
 impl Session {
+    /// The number of the sequence.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Begins a sequence in the place of the one before and gives its number.
     pub fn begin(
         &mut self,
@@ -161,6 +180,7 @@ impl Session {
         self.text = Some(text);
         self.expected = expected;
         self.reports.clear();
+        self.front = None;
         self.generation
     }
 
@@ -214,9 +234,10 @@ impl Session {
         }
         let columns = chunk.tokens.len();
         if columns > 1 && !took.is_zero() {
-            // A step of a prompt takes about as long as a frame may spend.
+            // A step of a prompt takes about as long as a frame may spend. Where a few columns
+            // take longer, it is cut into slices: one column at a time would cost more in all.
             let fits = columns as f64 * self.budget.as_secs_f64() / took.as_secs_f64();
-            self.chunk_len = (fits as usize).clamp(1, MOST_CHUNK);
+            self.chunk_len = (fits as usize).clamp(FIRST_CHUNK, MOST_CHUNK);
         }
         let mut report = ChunkReport {
             generation: chunk.generation,
@@ -269,10 +290,12 @@ impl Session {
         self.begun = self.tokens.len();
         self.wanted = 0;
         self.reports.clear();
+        self.front = None;
     }
 
     /// Tells that a step came to nothing; the sequence is over.
     pub fn fail(&mut self, chunk: &Chunk, problem: String) {
+        self.front = None;
         if chunk.generation == self.generation {
             self.begun = self.tokens.len();
             self.wanted = 0;
@@ -318,16 +341,19 @@ mod tests {
         session.pace = Pace::Free;
         let first = session.next_chunk().unwrap();
         assert_eq!((first.first, first.tokens.len(), first.logits), (0, FIRST_CHUNK, false));
-        accept(&mut session, &first, 80);
+        accept(&mut session, &first, 20);
         let second = session.next_chunk().unwrap();
-        assert_eq!((second.first, second.tokens.len()), (4, 2), "half as many take half as long");
+        assert_eq!((second.first, second.tokens.len()), (4, 8), "twice as many take twice as long");
         let text = Arc::clone(session.text.as_ref().unwrap());
         let again = Beginning::prompt(vec![5; 100], 3);
         session.begin(again, SamplingParams::greedy(), text, Vec::new());
         let second = session.next_chunk().unwrap();
-        assert_eq!((second.first, second.tokens.len()), (0, 2), "another prompt knows of it");
-        accept(&mut session, &second, 1);
-        let mut at = 2;
+        assert_eq!((second.first, second.tokens.len()), (0, 8), "another prompt knows of it");
+        accept(&mut session, &second, 1000);
+        let third = session.next_chunk().unwrap();
+        assert_eq!(third.tokens.len(), FIRST_CHUNK, "a step that takes longer is cut");
+        accept(&mut session, &third, 1);
+        let mut at = 8 + FIRST_CHUNK;
         while at < 100 {
             let chunk = session.next_chunk().unwrap();
             assert_eq!(chunk.first, at);

@@ -1,4 +1,4 @@
-//! What the model computes with: the factors of its heads and layers, and edited tiles.
+//! What the model computes with: the factors of its heads and layers, edited tiles, and adapters.
 //!
 //! Each token keeps that of its step, so that what was computed before a change is told from what
 //! is true now.
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::forward::Interventions;
 use crate::forward::gpu::EditedWeights;
 use crate::model::edits::Tiles;
+use crate::world::adapters::{ActingAdapter, LoadedAdapters};
 
 /// What a step computes with, where that is not the file alone.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,15 +17,25 @@ pub struct ModelState {
     pub interventions: Interventions,
     /// Edited tiles, by their number.
     pub tiles: Arc<Tiles>,
+    /// Adapters that act.
+    pub adapters: Vec<ActingAdapter>,
 }
 
 impl ModelState {
     /// What steps of this frame compute with.
-    pub(super) fn now(interventions: &Interventions, edited: &EditedWeights) -> Self {
+    pub(super) fn now(
+        interventions: &Interventions,
+        edited: &EditedWeights,
+        loaded: &LoadedAdapters,
+    ) -> Self {
         if edited.bypassed {
             return Self::default();
         }
-        Self { interventions: interventions.clone(), tiles: Arc::clone(&edited.tiles) }
+        Self {
+            interventions: interventions.clone(),
+            tiles: Arc::clone(&edited.tiles),
+            adapters: loaded.acting(),
+        }
     }
 
     /// Whether it is the model as its file says.

@@ -1,0 +1,122 @@
+//! The gradient as light: while the model learns, heads, fields and layers are framed by the root
+//! mean square of their gradient of the last step, blue, apart from the gold of what is thought.
+//! The frames stand outside of what they are about, and no weight's colour is changed.
+
+use bevy::prelude::*;
+use bevy_egui::{EguiContexts, egui};
+use egui::{Color32, FontId, Id, LayerId, Order, Rect, Stroke, StrokeKind, pos2, vec2};
+
+use super::activity::greatest;
+use crate::model::plan::Rect as Cells;
+use crate::panel::labels::map_text::{minimap, on_screen};
+use crate::panel::labels::placement::{MapWords, Taken, Word, WordRank, map_of, map_painter};
+use crate::panel::rect_mesh::RectMesh;
+use crate::panel::style::{faint, hairline, ink, solid, veil, within_one};
+use crate::world::camera::MapCamera;
+use crate::world::draw::Lights;
+use crate::world::layout::Atlas;
+use crate::world::learning::{GradientNorms, Lesson};
+use crate::world::palette::Theme;
+use crate::world::settings::Settings;
+
+/// Points between a place and its frame: the gold of activity has those next to it.
+const APART: f32 = 4.0;
+/// Points across and down from which on a place has its number.
+const LEAST: egui::Vec2 = vec2(96.0, 34.0);
+/// The legend.
+const SIZE: egui::Vec2 = vec2(104.0, 70.0);
+/// Points across a map that has room for it beside the other legends and a prompt.
+const LEAST_MAP: f32 = 880.0;
+
+/// The gradient that is shown: that of a lesson under way.
+fn shown(lesson: &Lesson) -> Option<&GradientNorms> {
+    lesson.gradient.as_ref().filter(|_| lesson.is_under_way())
+}
+
+/// The light of a part of the most.
+fn glow(theme: Theme, part: f32) -> Color32 {
+    let part = within_one(part);
+    match theme {
+        Theme::Dark => veil(Color32::from_rgb(0x3D, 0xCB, 0xFF), part),
+        Theme::Light => veil(Color32::from_rgb(0x00, 0x6C, 0xB0), part),
+    }
+}
+
+pub(crate) fn draw(
+    mut contexts: EguiContexts,
+    (atlas, camera, settings): (Res<Atlas>, Res<MapCamera>, Res<Settings>),
+    lesson: Res<Lesson>,
+    mut words: ResMut<MapWords>,
+    mut lights: ResMut<Lights>,
+) -> Result {
+    let Some(norms) = shown(&lesson) else { return Ok(()) };
+    let context = contexts.ctx_mut()?;
+    let painter = map_painter(context, &camera.view);
+    let (plan, visible) = (atlas.model().plan(), camera.view.visible());
+    let mut light = RectMesh::beside(minimap(&camera.view, &atlas));
+    let heads: Vec<Cells> = plan.heads.iter().map(|head| head.rect).collect();
+    let fields: Vec<Cells> = plan.layers.iter().map(|layer| layer.feed_forward).collect();
+    for (places, norms) in [(heads, &norms.heads), (fields, &norms.fields)] {
+        let most = greatest(norms);
+        for (cells, norm) in places.iter().zip(norms).filter(|(it, _)| it.overlaps(&visible)) {
+            let rect = on_screen(&camera.view, *cells);
+            let part = norm / most;
+            let line = Stroke::new(1.0 + 2.0 * within_one(part), glow(settings.theme, part));
+            light.frame(rect.expand(APART), line);
+            if rect.width() > LEAST.x && rect.height() > LEAST.y {
+                let seen = rect.intersect(painter.clip_rect());
+                let key = (WordRank::Number, [cells.x + 1, cells.y]);
+                let text = (format!("gradient {norm:.1e}"), 11.0);
+                let spots = |size: egui::Vec2| {
+                    let spot = pos2(seen.right() - size.x - 5.0, seen.top() + 5.0);
+                    vec![spot, spot + vec2(0.0, 26.0)]
+                };
+                words.say(Word::new(&painter, key, text, ink(settings.theme), spots));
+            }
+        }
+    }
+    light.shine(map_of(&camera.view), &mut lights);
+    Ok(())
+}
+
+/// The scale of the light in numbers, beside the other legends.
+pub(crate) fn legend(
+    mut contexts: EguiContexts,
+    (camera, settings): (Res<MapCamera>, Res<Settings>),
+    lesson: Res<Lesson>,
+    mut taken: ResMut<Taken>,
+) -> Result {
+    let context = contexts.ctx_mut()?;
+    let (Some(norms), map) = (shown(&lesson), map_of(&camera.view)) else { return Ok(()) };
+    if map.width() < LEAST_MAP || map.height() < 300.0 {
+        return Ok(());
+    }
+    let theme = settings.theme;
+    let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("chrome")));
+    let left = taken.corner.right() + 6.0;
+    let panel = Rect::from_min_size(pos2(left, map.bottom() - SIZE.y - 6.0), SIZE);
+    painter.rect(panel, 4.0, solid(theme), hairline(theme), StrokeKind::Inside);
+    taken.rects.push(panel);
+    taken.corner = taken.corner.union(panel);
+    let bar = Rect::from_min_max(
+        panel.min + vec2(8.0, 22.0),
+        pos2(panel.left() + 15.0, panel.bottom() - 7.0),
+    );
+    let mut plain = RectMesh::default();
+    plain.fall(bar, glow(theme, 1.0), glow(theme, 0.0));
+    plain.paint(&painter);
+    let write = |at: egui::Pos2, text: String, colour| {
+        let galley = painter.layout_no_wrap(text, FontId::proportional(10.5), colour);
+        painter.galley(at, galley, colour);
+    };
+    write(panel.min + vec2(8.0, 5.0), format!("gradient, step {}", norms.step), faint(theme));
+    for (row, (name, norms)) in
+        [("head", &norms.heads), ("fields", &norms.fields), ("layer", &norms.layers)]
+            .into_iter()
+            .enumerate()
+    {
+        let at = pos2(bar.right() + 7.0, bar.top() - 2.0 + 14.0 * row as f32);
+        write(at, format!("{name} {:.1e}", greatest(norms)), ink(theme));
+    }
+    Ok(())
+}
