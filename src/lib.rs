@@ -19,7 +19,9 @@
 //! - [`engine`]: what runs batches of columns: the processor, or an adapter that a trial has chosen
 //!   the kernels for.
 //! - [`batch`]: requests, the schedule, results.
+//! - `serve`: the same over HTTP, as OpenAI has it.
 //! - [`training`]: a model learns through the tiles that compute its answers.
+//! - [`refit`]: a model in a file of a given size that says nearly the same.
 //! - [`experiment`]: prompts times interventions.
 //! - [`coach`]: tasks that do useful things to the loaded model.
 //! - [`agents`]: who does them, as entities that choose by utility, in a simulation of fixed ticks.
@@ -45,7 +47,10 @@ pub mod outputs;
 #[cfg(feature = "world")]
 pub mod panel;
 pub mod pxi;
+pub mod refit;
 pub mod residency;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod size;
 pub mod terminal;
 #[cfg(feature = "world")]

@@ -23,10 +23,12 @@ use bevy::winit::WinitPlugin;
 use clap::Args;
 
 use super::cli::engine::GpuMemory;
+use super::cli::lora::LoraArgs;
 use super::cli::output::{Exit, Output, print_warning};
 use crate::content::assets::Assets;
 use crate::engine::gpu::KernelConfig;
 use crate::engine::gpu::headless::{AdapterFacts, GpuChoice, log_layer, reopen_gpu};
+use crate::engine::open::EngineAdapters;
 use crate::forward::gpu::model::{GpuModelPlugin, GpuModelSource, HeldBack, Sizes};
 use crate::forward::gpu::shaders::{ShadersPlugin, load_sources};
 use crate::forward::gpu::{ForwardPlugin, InterventionsPlugin, WeightEditsPlugin};
@@ -37,16 +39,20 @@ use crate::residency::ResidencyBudgets;
 use crate::residency::compute::weights_in_bytes;
 use crate::terminal::one_line;
 use crate::tiles::spawn_model;
+use crate::training::corpus::Corpus;
 use crate::world::WorldPlugin;
+use crate::world::adapters::LoadedAdapters;
 use crate::world::device_recovery::GraphicsDevice;
 use crate::world::frames::Frames;
 use crate::world::hot_reload::LiveModsPlugin;
 use crate::world::keys::KeyBindings;
 use crate::world::layout::Atlas;
+use crate::world::learning::{Lesson, LessonData};
 use crate::world::opening::Opening;
 use crate::world::palette::Palettes;
 use crate::world::screenshot::Shots;
 use crate::world::settings::{Settings, SettingsFile};
+use crate::world::tabs::{Drawer, Tab};
 use crate::world::tour::{Tour, TourRun};
 
 pub use agents::Inhabitants;
@@ -81,6 +87,15 @@ pub struct WorldArgs {
         help_heading = "The world"
     )]
     pub repeat_for: Option<Duration>,
+    /// Teach the model while one looks on: a corpus by its name, or a file of JSON lines as `train`
+    /// takes them. What it learns lies over the model as an adapter and can be saved.
+    #[arg(
+        long,
+        value_name = "DATA",
+        conflicts_with_all = ["prompt", "input", "mute", "ticks", "experiment", "no_window"],
+        help_heading = "The world"
+    )]
+    pub learn: Option<String>,
     /// The size of the window or of pictures, in pixels.
     #[arg(
         long,
@@ -169,17 +184,23 @@ fn view_budgets(memory: Option<u64>) -> ResidencyBudgets {
 /// There is no display or no adapter; an asset cannot be read.
 pub fn run(
     model: PixelModel,
-    args: &WorldArgs,
+    (args, lora): (&WorldArgs, &LoraArgs),
     memory: GpuMemory,
     assets: &Assets,
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
     let tour = open_tour(args, assets)?;
+    let lesson = args.learn.as_deref().map(|data| lesson(data, assets)).transpose()?;
+    let adapters = load_adapters(lora, &model)?;
     // A run that leaves pictures begins the same each time.
     let settings = if tour.is_some() { SettingsFile::default() } else { SettingsFile::usual() };
     let setup =
         WorldSetup { model: Arc::new(model), assets: assets.clone(), settings, size: args.size };
     let mut app = windowed_app(&setup, memory)?;
+    app.insert_resource(adapters);
+    if let Some(lesson) = lesson {
+        app.insert_resource(lesson).insert_resource(Drawer(Some(Tab::Learning)));
+    }
     match tour {
         Some(tour) => drop(app.insert_resource(tour)),
         None if args.no_agents => {}
@@ -204,11 +225,12 @@ pub fn run(
 /// There is no such tour, no adapter, or a picture cannot be written.
 pub(crate) fn run_offscreen(
     model: PixelModel,
-    args: &WorldArgs,
+    (args, lora): (&WorldArgs, &LoraArgs),
     memory: GpuMemory,
     assets: &Assets,
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
+    let adapters = load_adapters(lora, &model)?;
     let tour = open_tour(args, assets)?
         .context("--no-window draws pictures only for --tour NAME --screenshots DIR")?;
     anyhow::ensure!(args.screenshots.is_some(), "--tour without a window needs --screenshots DIR");
@@ -216,7 +238,7 @@ pub(crate) fn run_offscreen(
     let setup =
         WorldSetup { model: Arc::new(model), assets: assets.clone(), settings, size: args.size };
     let mut world = Offscreen::with_memory(&setup, memory)?;
-    world.app.insert_resource(tour);
+    world.app.insert_resource(tour).insert_resource(adapters);
     let complaints = world.take_tour()?;
     let shots = world.app.world().resource::<Shots>();
     warn_of(shots, &complaints);
@@ -238,6 +260,32 @@ fn open_tour(args: &WorldArgs, assets: &Assets) -> anyhow::Result<Option<TourRun
     let mut run = TourRun::new(tour, args.screenshots.clone(), ends);
     run.repeat_until = args.repeat_for.map(|time| Instant::now() + time);
     Ok(Some(run))
+}
+
+/// The adapters that lie over the model from the beginning.
+fn load_adapters(lora: &LoraArgs, model: &PixelModel) -> anyhow::Result<LoadedAdapters> {
+    let names = lora.names()?;
+    let EngineAdapters { adapters, usual } = lora.load(model, false)?;
+    let mut loaded = LoadedAdapters::default();
+    for ((at, adapter), name) in (0u32..).zip(adapters).zip(names) {
+        let strength = usual.factors().iter().find(|(known, _)| *known == at);
+        loaded.put(&name, adapter, strength.map_or(0.0, |(_, strength)| *strength));
+    }
+    Ok(loaded)
+}
+
+/// The lesson that a person has named.
+fn lesson(data: &str, assets: &Assets) -> anyhow::Result<Lesson> {
+    let mut lesson = Lesson::default();
+    lesson.settings.data = LessonData::named(data);
+    match &lesson.settings.data {
+        LessonData::Corpus(name) => drop(assets.content::<Corpus>("corpus", name)?),
+        LessonData::File(path) => {
+            anyhow::ensure!(path.is_file(), "cannot read {}: there is no such file", data);
+        }
+    }
+    lesson.begin();
+    Ok(lesson)
 }
 
 /// What is said where there is nothing to show a window on.

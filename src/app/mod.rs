@@ -14,7 +14,7 @@ use cli::{
     bench, cache, chat, coach, convert, corpus, evaluate, experiment, fs, inspect, map, merge,
     mods,
     output::{self, Exit, Output},
-    pages, perplexity, run, simulate, suggest, train, verify,
+    pages, perplexity, refit, run, simulate, suggest, train, verify,
 };
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -25,7 +25,6 @@ const EXAMPLES: &str = "Examples:
   pixel-llm                                   the world of the built-in model, in a window
   pixel-llm chat model.gguf                   a conversation in the terminal
   pixel-llm --prompt \"Tell me a story\"        one answer; so does: echo \"...\" | pixel-llm run
-  pixel-llm run model.gguf --input in.jsonl --output out.jsonl
 A .gguf or .pxi file will do wherever a model is named; COMMAND --help has more examples.";
 
 /// The options that the short help shows without a command.
@@ -78,6 +77,9 @@ enum Command {
     Chat(chat::ChatArgs),
     /// Answer prompts, a text from a pipe or a file of requests.
     Run(Box<run::BatchArgs>),
+    /// Answer OpenAI clients over HTTP.
+    #[cfg(feature = "serve")]
+    Serve(Box<cli::serve::ServeArgs>),
     /// Work with .pxi files: bytes stored as pixels.
     Fs(fs::FsArgs),
     /// Turn a GGUF model into pixels, or back.
@@ -90,6 +92,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Write a model with an adapter in its weights.
     Merge(merge::MergeArgs),
+    /// Write a model in fewer bytes that says nearly the same.
+    Refit(refit::RefitArgs),
     /// Measure how fast a model answers here, and where the time goes.
     Bench(bench::BenchArgs),
     /// Give the model work to do: tasks in phases, each accepted by a check.
@@ -109,6 +113,8 @@ enum Command {
     /// Print what a shell needs to complete the command line.
     Completions(pages::CompletionsArgs),
     /// Write manual pages.
+    // For packagers, and in the README: the list has to fit a screen.
+    #[command(hide = true)]
     Man(pages::ManArgs),
 }
 
@@ -162,7 +168,7 @@ fn without_effect(command: &clap::Command, matches: &clap::ArgMatches) -> Option
     /// Options that say what is done.
     const DEEDS: [&str; 6] = ["no_window", "prompt", "input", "mute", "ticks", "experiment"];
     /// What `run` has and the window too.
-    const SHARED: [&str; 3] = ["model", "gpu_memory", "quiet"];
+    const SHARED: [&str; 5] = ["model", "gpu_memory", "quiet", "lora", "lora_any_base"];
     let is_given =
         // Defaults are values too, which nobody gave.
         |id: &str| matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
@@ -240,6 +246,8 @@ fn run_mode(arguments: Arguments, assets: &Assets, out: &mut Output) -> anyhow::
     match arguments.command {
         Some(Command::Chat(args)) => chat::run(&args, assets, out),
         Some(Command::Run(args)) => run::run(&args, assets, out),
+        #[cfg(feature = "serve")]
+        Some(Command::Serve(args)) => cli::serve::run(&args, assets, out),
         Some(Command::Completions(args)) => pages::completions(&args, command_line(), out),
         Some(Command::Man(args)) => pages::man(&args, command_line(), out),
         Some(Command::Fs(args)) => fs::run(args, out),
@@ -247,6 +255,7 @@ fn run_mode(arguments: Arguments, assets: &Assets, out: &mut Output) -> anyhow::
         Some(Command::Inspect(args)) => inspect::run(args, assets, out),
         Some(Command::Map(args)) => map::run(args, out),
         Some(Command::Merge(args)) => merge::run(args, assets, out),
+        Some(Command::Refit(args)) => refit::run(args, assets, out),
         Some(Command::Verify(args)) => verify::run(args, assets, out),
         Some(Command::Bench(args)) => bench::run(args, assets, out),
         Some(Command::Coach(args)) => coach::run(args, assets, out),
@@ -262,7 +271,9 @@ fn run_mode(arguments: Arguments, assets: &Assets, out: &mut Output) -> anyhow::
         #[cfg(feature = "world")]
         None if arguments.world.tour.is_some() && arguments.batch.no_window => {
             let model = open_world(&arguments.world, &arguments.batch, assets)?;
-            explore::run_offscreen(model, &arguments.world, arguments.batch.memory, assets, out)
+            let memory = arguments.batch.memory;
+            let lora = &arguments.batch.lora;
+            explore::run_offscreen(model, (&arguments.world, lora), memory, assets, out)
         }
         None if arguments.experiment.experiment.is_some() => {
             experiment::run(&arguments.experiment, &arguments.batch, assets, out)
@@ -271,7 +282,8 @@ fn run_mode(arguments: Arguments, assets: &Assets, out: &mut Output) -> anyhow::
         #[cfg(feature = "world")]
         None => {
             let model = open_world(&arguments.world, &arguments.batch, assets)?;
-            explore::run(model, &arguments.world, arguments.batch.memory, assets, out)
+            let memory = arguments.batch.memory;
+            explore::run(model, (&arguments.world, &arguments.batch.lora), memory, assets, out)
         }
         #[cfg(not(feature = "world"))]
         None => Err(anyhow::anyhow!(
@@ -325,7 +337,21 @@ fn end_at_once(code: i32) -> ! {
     crate::pxi::abandon_all();
     crate::coach::work::process::end_all();
     chat::give_terminal_back();
-    std::process::exit(code);
+    let _ = std::io::Write::flush(&mut std::io::stdout());
+    leave(code)
+}
+
+/// Leaves without what libraries do at a program's end: a driver of a software adapter takes apart
+/// what its threads compute with, and where a step was under way the program ended by a fault.
+#[cfg(unix)]
+fn leave(code: i32) -> ! {
+    // SAFETY: it ends the process, takes a number and reads no memory.
+    unsafe { nix::libc::_exit(code) }
+}
+
+#[cfg(not(unix))]
+fn leave(code: i32) -> ! {
+    std::process::exit(code)
 }
 
 /// Has the signals that end a program end this one, a conversation too; an interrupt may only stop
@@ -402,6 +428,7 @@ mod tests {
             "run --raw",
             "chat --seed 1",
             "--json",
+            "model.gguf --lora a.gguf:0.5",
         ] {
             assert_eq!(problem(arguments), None, "{arguments}");
         }

@@ -54,10 +54,12 @@ fn prompts_are_those_of_jinja() {
 fn what_asks_for_nothing_is_taken_and_what_asks_for_more_has_an_error() {
     let Some(case) = Case::of("fields-that-ask-for-nothing") else { return };
     let found = results(&case, &["--input", "in.jsonl", "--skip-bad"]);
-    for id in ["format-text", "no-tools", "empty-tools"] {
+    for id in ["format-text", "no-tools", "empty-tools", "json"] {
         assert_eq!(found[id]["error"], Value::Null, "{id}");
     }
-    assert!(found["json"]["error"]["message"].as_str().unwrap().contains("forcing the form"));
+    // It was refused once. Now its one token begins an object.
+    let begun = choice(&found["json"])["message"]["content"].as_str().unwrap();
+    assert!(begun.starts_with('{'), "{begun}");
 }
 
 #[test]

@@ -125,7 +125,6 @@ fn what_cannot_be_is_refused_by_name() {
         (&["--lora", "none.gguf"][..], "none.gguf"),
         (&["--lora", "m.gguf"], "expected \"adapter\""),
         (&["--lora", "x=a.gguf"], "a name is for the lines of --input"),
-        (&["--lora", "a.gguf", "--device", "gpu"], "--device cpu or auto"),
         (&["--lora", "a.gguf:nan"], "the scale is NaN"),
         (&["--lora-any-base"], "--lora"),
     ] {

@@ -9,3 +9,4 @@ mod drafts;
 mod lora;
 mod perplexity;
 mod prompt_cache;
+mod refit;

@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["forward"],
     &["engine"],
     &["batch"],
-    &["training"],
+    &["serve", "training", "refit"],
     &["experiment"],
     &["coach"],
     &["agents"],

@@ -35,6 +35,7 @@ use crate::model::PixelModel;
   pixel-llm coach status --phase 1
   pixel-llm coach status --model model.gguf      of another model, which has a queue of its own
   pixel-llm coach show head-importance --json
+  pixel-llm coach run --phase 4                  agents make a corpus and teach it to the model
   pixel-llm coach add ablate-0-1 --title \"Without head 0.1\" --action 'ablate(layer: 0, head: 1)'
 
 Exit codes: 0 done, 1 a task is failed, 2 cannot run.")]
@@ -455,7 +456,8 @@ fn drive(
 ) -> anyhow::Result<Arc<Queue>> {
     let folder = store.folder().to_owned();
     belong_to(&store, &ModelMark::of(&model))?;
-    let context = ModelContext::new(model, &folder, Arc::new(PauseToken::default()))?;
+    let context = ModelContext::new(model, &folder, Arc::new(PauseToken::default()))?
+        .with_assets(assets.clone());
     #[cfg(feature = "world")]
     let context = context.with_device(crate::coach::work::open_device());
     let reviewer = Reviewer::load(AgentKind::Gemini.name(), assets)?;

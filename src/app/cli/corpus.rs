@@ -10,7 +10,7 @@ use super::open_model;
 use super::output::{Exit, Output, print_warning};
 use crate::content::assets::Assets;
 use crate::pxi::{AtomicFile, Target};
-use crate::training::corpus::{Corpus, CorpusLine, generate};
+use crate::training::corpus::{Corpus, CorpusLine, generate, to_json_lines};
 
 /// Arguments of `corpus`: a name, how many lines, and where they go.
 #[derive(Debug, Args)]
@@ -139,11 +139,7 @@ pub fn run(args: &CorpusArgs, assets: &Assets, out: &mut Output) -> anyhow::Resu
 
 fn write(path: &Path, lines: &[CorpusLine], force: bool) -> anyhow::Result<()> {
     use std::io::Write;
-    let mut bytes = Vec::new();
-    for line in lines {
-        serde_json::to_writer(&mut bytes, line)?;
-        bytes.push(b'\n');
-    }
+    let bytes = to_json_lines(lines)?;
     let failed = || format!("cannot write {}", path.display());
     let mut file = AtomicFile::create(Target::new(path, force)).with_context(failed)?;
     file.write_all(&bytes).with_context(failed)?;

@@ -28,7 +28,10 @@ pub mod output;
 pub mod pages;
 pub mod perplexity;
 pub mod prompt_cache;
+pub mod refit;
 pub mod run;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod simulate;
 pub mod suggest;
 mod table;

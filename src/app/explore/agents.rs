@@ -64,7 +64,8 @@ impl Inhabitants {
         let threads = std::thread::available_parallelism().map_or(1, |count| count.get() / 2);
         let context =
             ModelContext::new(Arc::clone(&setup.model), &folder, Arc::new(PauseToken::default()))?
-                .with_threads(threads)?;
+                .with_threads(threads)?
+                .with_assets(setup.assets.clone());
         let reviewer = Reviewer::load(AgentKind::Gemini.name(), &setup.assets)?;
         let runner = Arc::new(TaskRunner::new(shared_queue, context, reviewer, self.consents));
         let saved = match self.world.as_deref().filter(|path| path.exists()) {

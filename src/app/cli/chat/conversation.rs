@@ -213,7 +213,7 @@ impl<'t, 'e> ChatSession<'t, 'e> {
                     print_warning(note);
                     Ok(())
                 }
-                RunReport::Step(_) => Ok(()),
+                RunReport::Step(_) | RunReport::Started { .. } | RunReport::Refused(_) => Ok(()),
             })
         })?;
         let cancelled = outcome == RunOutcome::Cancelled;

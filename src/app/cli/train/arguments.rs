@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::app::cli::engine::Device;
+use crate::model::Encoding;
 use crate::model::adapter::TARGETS;
 use crate::names::nearest;
 use crate::size::MemorySize;
@@ -18,7 +19,8 @@ use crate::size::MemorySize;
         or {\"text\": ..}, and may have a `weight`. Learnt are completions and the assistant's \
         turns with the token that ends them, and of a text everything. All lines are checked \
         before the first step. The model's own weights stay as they are: what is learnt is an \
-        adapter, a GGUF file that llama.cpp takes too.
+        adapter, a GGUF file that llama.cpp takes too. --full trains all weights on the processor \
+        and writes a model of floats, whatever the encoding that they were in.
 
 Examples:
   pixel-llm train model.gguf facts.jsonl --valid held-out.jsonl --output facts.gguf
@@ -26,6 +28,8 @@ Examples:
   pixel-llm train model.gguf facts.jsonl --output facts.gguf --dry-run   memory and steps
   pixel-llm train facts.jsonl --valid held-out.jsonl --output a.gguf --rank 16 --lr 2e-3
   pixel-llm train model.gguf facts.jsonl --valid held-out.jsonl --output facts.gguf --resume
+  pixel-llm train small.gguf stories.jsonl --full --output taught.gguf     all weights
+  pixel-llm train stories.jsonl --full --from-scratch --output new.pxi     from random ones
   pixel-llm evaluate model.gguf held-out.jsonl --lora facts.gguf
 
 Ctrl-C writes a checkpoint and says how to go on. Exit codes: 0 done, 1 ended early (stopped, or a \
@@ -56,13 +60,19 @@ pub struct TrainArgs {
     #[arg(long, help_heading = "Data")]
     pub truncate: bool,
 
-    /// The adapter to write.
+    /// The adapter to write; with --full the model, a .gguf or .pxi file.
     #[arg(
-        long, short, value_name = "ADAPTER.gguf",
+        long, short, value_name = "FILE",
         required_unless_present_any = ["show", "dry_run"],
         help_heading = "Results",
     )]
     pub output: Option<PathBuf>,
+    /// How matrices of a model that --full trains are written.
+    #[arg(
+        long, value_enum, value_name = "NAME", default_value_t = FloatsArg::F32, requires = "full",
+        help_heading = "Results",
+    )]
+    pub encoding: FloatsArg,
     /// Replace the output, and begin anew where checkpoints are.
     #[arg(long, help_heading = "Results")]
     pub force: bool,
@@ -152,30 +162,33 @@ pub struct HowArgs {
     /// Go on from an adapter.
     #[arg(long, value_name = "FILE", conflicts_with = "full", help_heading = "Learning")]
     pub lora: Option<PathBuf>,
-    /// Train every weight of a model of plain floats.
+    /// Train every weight, and write a model of floats.
     #[arg(
-        long, conflicts_with_all = ["alpha", "rslora", "dropout", "target", "layers"],
+        long, conflicts_with_all = ["rank", "alpha", "rslora", "dropout", "target", "layers"],
         help_heading = "Learning",
     )]
     pub full: bool,
-    /// How often all lines are learnt.
+    /// With --full: begin with weights that are drawn, of the model's shape and tokenizer alone.
+    #[arg(long, requires = "full", help_heading = "Learning")]
+    pub from_scratch: bool,
+    /// How often all lines are learnt [default: 3, and more where lines are few].
     #[arg(
-        long, value_name = "N", default_value_t = 3, conflicts_with = "steps",
+        long, value_name = "N", conflicts_with = "steps",
         value_parser = clap::value_parser!(u32).range(1..), help_heading = "Learning",
     )]
-    pub epochs: u32,
+    pub epochs: Option<u32>,
     /// Steps in all, instead of epochs.
     #[arg(
         long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
         help_heading = "Learning",
     )]
     pub steps: Option<u64>,
-    /// Tokens that a step learns from.
+    /// Tokens that a step learns from [default: 1024, and fewer where lines are few].
     #[arg(
-        long, value_name = "N", default_value_t = 1024,
-        value_parser = clap::value_parser!(u32).range(1..), help_heading = "Learning",
+        long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Learning",
     )]
-    pub batch_tokens: u32,
+    pub batch_tokens: Option<u32>,
     /// The rate behind the warm-up.
     #[arg(
         long, value_name = "X", default_value_t = 1e-3, value_parser = positive,
@@ -217,6 +230,28 @@ pub enum LossArg {
     Completion,
     /// Every token that comes after another.
     All,
+}
+
+/// How floats are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FloatsArg {
+    /// Single precision: as they were trained.
+    F32,
+    /// Half precision.
+    F16,
+    /// The upper half of single precision.
+    Bf16,
+}
+
+impl FloatsArg {
+    /// The encoding of that name.
+    pub fn encoding(self) -> Encoding {
+        match self {
+            Self::F32 => Encoding::F32,
+            Self::F16 => Encoding::F16,
+            Self::Bf16 => Encoding::BF16,
+        }
+    }
 }
 
 /// What is evaluated.
@@ -313,7 +348,7 @@ mod tests {
     #[test]
     fn a_file_alone_is_learnt_by_the_built_in_model() {
         let args = parse("facts.jsonl -o a.gguf").unwrap();
-        assert_eq!((args.model, args.how.rank, args.how.epochs), (None, 8, 3));
+        assert_eq!((args.model, args.how.rank, args.how.epochs), (None, 8, None));
         assert_eq!(args.how.target.0, TARGETS);
         let args = parse("m.gguf facts.jsonl --show 3 --target v_proj,attn_q").unwrap();
         assert_eq!(args.how.target.0, ["attn_q", "attn_v"]);
@@ -332,6 +367,9 @@ mod tests {
             ("d.jsonl -o a --epochs 2 --steps 5", "cannot be used with"),
             ("d.jsonl -o a --resume --force", "cannot be used with"),
             ("d.jsonl -o a --full --layers 1..2", "cannot be used with"),
+            ("d.jsonl -o a --from-scratch", "--full"),
+            ("d.jsonl -o a --encoding f16", "--full"),
+            ("d.jsonl -o a --full --rank 4", "cannot be used with"),
             ("d.jsonl -o a --rank 0", "0 is not in 1..=1024"),
             ("d.jsonl -o a --memory much", "is no size"),
         ] {

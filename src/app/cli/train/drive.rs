@@ -8,8 +8,8 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::arguments::{EvalArg, TrainArgs};
-use super::prepare::{self, Lines};
-use super::report::{TrainReport, View};
+use super::prepare::{self, TrainingLines};
+use super::report::{TrainReport, TrainView};
 use super::show::show;
 use crate::app::cli::engine::Device;
 use crate::app::cli::numbers::thousands;
@@ -24,10 +24,10 @@ use crate::pxi::Target;
 use crate::size::MemorySize;
 use crate::training::checkpoint::{ADAPTER, CheckpointError, CheckpointFolder, RunIdentity};
 use crate::training::cpu::CpuTrainer;
-use crate::training::evaluate::{AskedLine, ask, engine_with, positions};
-use crate::training::plan::{MemoryPlan, can_train_in_full, plan};
-use crate::training::run::{Ask, Keeping, Run, RunEnd, RunError, RunProgress, RunSettings};
-use crate::training::{Trainer, TrainerState, TrainingSettings, What, start};
+use crate::training::evaluate::{AskedLine, ask, engine_of_weights, engine_with, positions};
+use crate::training::plan::{MemoryPlan, plan};
+use crate::training::run::{Ask, Keeping, Run, RunEnd, RunProgress, RunSettings, TrainingRunError};
+use crate::training::{Trained, Trainer, TrainerState, TrainingSettings, start, whole};
 
 /// What the program takes beside a run, and what the system may want meanwhile.
 const SPARE_MEMORY: u64 = 64 << 20;
@@ -48,13 +48,10 @@ pub fn run(args: TrainArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         show(&lines.data, count, &text, out)?;
         return Ok(Exit::Ok);
     }
-    if args.how.full && !can_train_in_full(&model) {
-        anyhow::bail!(
-            "--full: the weights of this model are quantised, and what a step changes would be \
-             lost in them; leave --full out to train an adapter, or make a model of floats first: \
-             pixel-llm merge MODEL --encoding f16 --output OUT.pxi"
-        );
-    }
+    anyhow::ensure!(
+        !args.how.full || args.device != Device::Gpu,
+        "--full --device gpu: the kernels train adapters alone; leave one of them out"
+    );
     let mut settings = prepare::settings(&args, &lines.data);
     let begin = prepare::start(&args, &model, &mut settings)?;
     let memory = memory_plan(&args, &model, &lines, &settings)?;
@@ -62,17 +59,15 @@ pub fn run(args: TrainArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         print_plan(&args, &lines, &settings, &memory, out)?;
         return Ok(Exit::Ok);
     }
-    anyhow::ensure!(
-        !args.how.full,
-        "--full: the whole model is not trained by this command yet; leave it out to train an \
-         adapter"
-    );
+    if let Some(choice) = prepare::choice(&args, &settings).filter(|_| !args.quiet) {
+        print_note(&choice);
+    }
     let identity = prepare::identity(&args, &model, &lines, &settings)?;
     let model = Arc::new(model);
     let preparing = doing("preparing the model");
     let (mut trainer, device) = open_trainer(&args, &model, &settings, begin.as_ref(), &memory)?;
     drop(preparing);
-    let job = Job { args: &args, text: &text, model, lines, settings, device };
+    let job = TrainingJob { args: &args, text: &text, model, lines, settings, device };
     job.run(&mut *trainer, identity, out)
 }
 
@@ -96,7 +91,12 @@ fn open_trainer(
         "--gpu-memory is about --device gpu; here the processor learns"
     );
     let trainer = CpuTrainer::new(Arc::clone(model), training, begin)?;
-    Ok((Box::new(trainer.keeping(memory.kept_layers)), "processor".into()))
+    let mut trainer = trainer.keeping(memory.kept_layers);
+    if args.how.from_scratch {
+        let state = trainer.state()?;
+        trainer.restore(whole::from_scratch(model, state, training.seed))?;
+    }
+    Ok((Box::new(trainer), "processor".into()))
 }
 
 #[cfg(feature = "world")]
@@ -139,17 +139,17 @@ fn open_on_gpu(
 }
 
 /// Everything that a run is made of, but for the trainer.
-struct Job<'a> {
+struct TrainingJob<'a> {
     args: &'a TrainArgs,
     text: &'a ModelText,
     model: Arc<PixelModel>,
-    lines: Lines,
+    lines: TrainingLines,
     settings: RunSettings,
     /// What computes.
     device: String,
 }
 
-impl Job<'_> {
+impl TrainingJob<'_> {
     fn run(
         &self,
         trainer: &mut dyn Trainer,
@@ -165,7 +165,7 @@ impl Job<'_> {
         let folder = CheckpointFolder::open(&place)?;
         let progress = self.first_progress(&folder, &identity, trainer)?;
         let steps = settings.training.schedule.steps;
-        let mut view = View::new(steps, &progress.log, args.log.as_deref(), args.quiet)
+        let mut view = TrainView::new(steps, &progress.log, args.log.as_deref(), args.quiet)
             .map_err(|error| anyhow::anyhow!("the log cannot be written: {error}"))?;
         let every = args.every.unwrap_or(steps.div_ceil(10));
         let adapter = |state: &TrainerState| self.adapter(state);
@@ -188,6 +188,7 @@ impl Job<'_> {
         report.model = self.text.name().to_owned();
         report.data = self.lines.data.name.clone();
         report.device.clone_from(&self.device);
+        report.learnt = if args.how.full { "model" } else { "adapter" };
         report.steps_in_all = steps;
         report.duplicates = self.lines.duplicates;
         report.truncated = self.lines.data.truncated;
@@ -243,9 +244,14 @@ impl Job<'_> {
         Some(Box::new(move |trainer, _| {
             let words = |error: &dyn std::error::Error| error.to_string();
             let state = trainer.state().map_err(|error| words(&error))?;
-            let adapter = self.adapter(&state).ok_or("there is no adapter to ask with")?;
-            let mut engine = engine_with(Arc::clone(&self.model), &adapter, context)
-                .map_err(|error| words(&error))?;
+            // It goes with the engine that reads it.
+            let folder = tempfile::tempdir().map_err(|error| words(&error))?;
+            let mut engine = match self.adapter(&state) {
+                Some(adapter) => engine_with(Arc::clone(&self.model), &adapter, context)
+                    .map_err(|error| words(&error))?,
+                None => engine_of_weights(&self.model, &state.parameters, folder.path(), context)
+                    .map_err(|error| words(&error))?,
+            };
             let asked = ask(&mut engine, self.text, valid, cancelled, &mut || ())
                 .map_err(|error| words(&error))?;
             let right = |lines: &[AskedLine]| lines.iter().filter(|it| it.is_right).count();
@@ -261,7 +267,7 @@ impl Job<'_> {
     /// Writes what is to be written at the end, and says how it ended.
     fn end(
         &self,
-        end: Result<RunEnd, RunError>,
+        end: Result<RunEnd, TrainingRunError>,
         trainer: &mut dyn Trainer,
         folder: &CheckpointFolder,
         report: &mut TrainReport,
@@ -274,10 +280,10 @@ impl Job<'_> {
                 report.output = Some(target.display().to_string());
                 match report.best_step.filter(|best| *best > 0 && *best < report.steps) {
                     Some(best) if folder.place(best).is_dir() => {
-                        report.message = Some(format!(
-                            "an earlier one was better: {}",
-                            folder.place(best).join(ADAPTER).display()
-                        ));
+                        let place = folder.place(best);
+                        let place = if self.args.how.full { place } else { place.join(ADAPTER) };
+                        report.message =
+                            Some(format!("an earlier one was better: {}", place.display()));
                     }
                     _ if self.args.checkpoint.is_none() => {
                         report.checkpoint = None;
@@ -309,7 +315,7 @@ impl Job<'_> {
                 }
                 report.message = {
                     let of = lines_of(&file, &lines);
-                    Some(no_number(step, &of, &problem, last.as_deref()))
+                    Some(no_number(step, &of, &problem, last.as_deref(), self.args.how.full))
                 };
                 Ok(Exit::FoundBad)
             }
@@ -323,12 +329,14 @@ impl Job<'_> {
         }
     }
 
-    /// Writes the adapter.
+    /// Writes the adapter, or the model.
     fn write(&self, trainer: &mut dyn Trainer, report: &TrainReport) -> anyhow::Result<&Path> {
         let state = trainer.state()?;
-        let adapter = self.adapter(&state);
-        let (Some(mut adapter), Some(output)) = (adapter, &self.args.output) else {
-            anyhow::bail!("there is no adapter to write");
+        let Some(output) = &self.args.output else { anyhow::bail!("there is no --output") };
+        let Some(mut adapter) = self.adapter(&state) else {
+            let encoding = self.args.encoding.encoding();
+            whole::write(&self.model, &state.parameters, encoding, output, true)?;
+            return Ok(output);
         };
         adapter.run = Some(run_words(self, report));
         write_adapter(&adapter, output)?;
@@ -347,12 +355,13 @@ fn lines_of(file: &str, lines: &[u64]) -> String {
 }
 
 /// What is said of a step whose numbers were none.
-fn no_number(step: u64, of: &str, problem: &str, last: Option<&str>) -> String {
+fn no_number(step: u64, of: &str, problem: &str, last: Option<&str>, is_full: bool) -> String {
     let last = match last {
-        Some(last) => format!(
+        Some(last) if !is_full => format!(
             "the last checkpoint is {last}; what it learnt goes on with another rate by --lora \
              {last}/{ADAPTER}"
         ),
+        Some(last) => format!("the last checkpoint is {last}"),
         None => "there is no checkpoint yet".into(),
     };
     format!("step {step}{of}: {problem}. Lower the rate (--lr), or look at the data; {last}")
@@ -364,7 +373,7 @@ fn write_adapter(adapter: &Adapter, output: &Path) -> anyhow::Result<()> {
 }
 
 /// How an adapter was made.
-fn run_words(job: &Job<'_>, report: &TrainReport) -> String {
+fn run_words(job: &TrainingJob<'_>, report: &TrainReport) -> String {
     let loss = report.valid_loss.map_or_else(String::new, |it| format!(", valid loss {it:.4}"));
     format!(
         "seed {}, {} steps, data {}{loss}",
@@ -415,7 +424,9 @@ fn check_outputs(args: &TrainArgs) -> anyhow::Result<()> {
         .collect();
     let replaces = args.force || args.resume;
     if let Some(output) = &args.output {
-        outputs::check_output(output, &inputs, Format::Gguf, replaces)?;
+        let is_pixels = output.extension().is_some_and(|it| it.eq_ignore_ascii_case("pxi"));
+        let format = if args.how.full && is_pixels { Format::Pxi } else { Format::Gguf };
+        outputs::check_output(output, &inputs, format, replaces)?;
     }
     if let Some(log) = &args.log {
         outputs::check_output(log, &inputs, Format::Text, replaces)?;
@@ -431,7 +442,7 @@ fn check_outputs(args: &TrainArgs) -> anyhow::Result<()> {
 fn memory_plan(
     args: &TrainArgs,
     model: &PixelModel,
-    lines: &Lines,
+    lines: &TrainingLines,
     settings: &RunSettings,
 ) -> anyhow::Result<MemoryPlan> {
     let room = match args.memory {
@@ -452,6 +463,8 @@ struct PlanReport {
     targets: usize,
     steps: u64,
     warmup_steps: u64,
+    batch_tokens: usize,
+    epochs: Option<u32>,
     valid_lines: usize,
     memory: MemoryPlan,
     memory_in_bytes: u64,
@@ -461,7 +474,7 @@ struct PlanReport {
 
 fn print_plan(
     args: &TrainArgs,
-    lines: &Lines,
+    lines: &TrainingLines,
     settings: &RunSettings,
     memory: &MemoryPlan,
     out: &mut Output,
@@ -473,23 +486,26 @@ fn print_plan(
         targets: lines.data.targets(),
         steps: schedule.steps,
         warmup_steps: schedule.warmup,
+        batch_tokens: settings.batch_tokens,
+        epochs: settings.epochs,
         valid_lines: lines.valid.as_ref().map_or(0, |valid| valid.examples.len()),
         memory: *memory,
         memory_in_bytes: memory.total(),
         seconds: None,
     };
     let what = match settings.training.what {
-        What::Full => "every weight",
-        What::Lora(_) => "an adapter",
+        Trained::Full => "every weight",
+        Trained::Lora(_) => "an adapter",
     };
     let size = |bytes: u64| MemorySize(bytes).to_string();
+    let choice = prepare::choice(args, settings).map_or_else(String::new, |it| format!("; {it}"));
     out.print(&report, |it| {
         format!(
             "data    {} lines, {} tokens a time, {} of them learnt; {} lines to look at\n\
-             steps   {}, the first {} with a growing rate\n\
+             steps   {}, the first {} with a growing rate{choice}\n\
              trains  {what}, {} numbers\n\
-             memory  {}: trained with gradient and moments {}, entrances of layers {}, \
-             activations of {} layers {}, logits {}\n\
+             memory  {}: trained with gradient and moments {}, a checkpoint on its way {}, \
+             entrances of layers {}, activations of {} layers {}, logits {}\n\
              time    not measured: nothing was run. A token takes about as long as three of a \
              prompt; `pixel-llm bench` tells how fast these are\n",
             it.lines,
@@ -501,14 +517,12 @@ fn print_plan(
             thousands(memory.trained),
             size(memory.total()),
             size(memory.trained_bytes),
+            size(memory.checkpoint_bytes),
             size(memory.entrances_bytes),
             memory.kept_layers,
             size(memory.activations_bytes),
             size(memory.logits_bytes),
         )
     })?;
-    if args.how.full {
-        print_note("--full is planned here, and not trained by this command yet");
-    }
     Ok(())
 }

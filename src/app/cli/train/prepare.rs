@@ -13,16 +13,27 @@ use crate::training::checkpoint::RunIdentity;
 use crate::training::data::{DataError, DataOptions, Dataset, Feed, TargetChoice};
 use crate::training::optimizer::{AdamW, Decay, Schedule};
 use crate::training::run::RunSettings;
-use crate::training::{LoraSettings, TrainingSettings, What};
+use crate::training::{LoraSettings, Trained, TrainingSettings};
 
 /// How many duplicates are told by their lines.
 const NAMED: usize = 5;
+
+/// Steps that an epoch has where lines are few: so many are needed to learn them in a few epochs.
+const STEPS_OF_AN_EPOCH: usize = 48;
+/// The fewest tokens of a step that are chosen: a few short lines.
+const LEAST_BATCH: usize = 64;
+/// The most that are chosen.
+const LARGEST_BATCH: usize = 1024;
+/// Tokens that a run learns at least, while that takes no more than [`MOST_EPOCHS`].
+const LEAST_TOKENS: usize = 30_000;
+/// The most epochs that are chosen: more learn the lines themselves by heart.
+const MOST_EPOCHS: u32 = 8;
 
 /// The least rate is the rate over this.
 const LEAST_RATE: f32 = 10.0;
 
 /// What a run learns from and looks at.
-pub(super) struct Lines {
+pub(super) struct TrainingLines {
     pub data: Dataset,
     pub valid: Option<Dataset>,
     /// Lines of `valid` that `data` has too.
@@ -37,7 +48,7 @@ pub(super) fn read_lines(
     args: &TrainArgs,
     text: &ModelText,
     model: &PixelModel,
-) -> anyhow::Result<Lines> {
+) -> anyhow::Result<TrainingLines> {
     let options = data_options(args, model)?;
     let read = |path: &Path| -> anyhow::Result<Dataset> {
         let data = Dataset::read(path, text, &options).map_err(explain_data)?;
@@ -64,7 +75,7 @@ pub(super) fn read_lines(
             named.join(", "),
         ));
     }
-    Ok(Lines { data, valid, duplicates: duplicates.len() })
+    Ok(TrainingLines { data, valid, duplicates: duplicates.len() })
 }
 
 fn data_options(args: &TrainArgs, model: &PixelModel) -> anyhow::Result<DataOptions> {
@@ -109,10 +120,10 @@ pub(in crate::app::cli) fn warn_of(data: &Dataset, context: usize) {
 /// Settings of the run, of which the number of steps follows from the data.
 pub(super) fn settings(args: &TrainArgs, data: &Dataset) -> RunSettings {
     let how = &args.how;
-    let batch_tokens = how.batch_tokens as usize;
+    let (batch_tokens, epochs) = amount(how, data.columns().iter().sum());
     let steps = how
         .steps
-        .unwrap_or_else(|| Feed::new(data.columns(), batch_tokens, how.seed).steps(how.epochs));
+        .unwrap_or_else(|| Feed::new(data.columns(), batch_tokens, how.seed).steps(epochs));
     let optimizer = AdamW { clip: how.clip, weight_decay: how.weight_decay, ..AdamW::default() };
     let schedule = Schedule {
         decay: match how.schedule {
@@ -136,17 +147,37 @@ pub(super) fn settings(args: &TrainArgs, data: &Dataset) -> RunSettings {
     RunSettings {
         training: TrainingSettings { what: what(how), optimizer, schedule, seed: how.seed },
         batch_tokens,
-        epochs: how.steps.is_none().then_some(how.epochs),
+        epochs: how.steps.is_none().then_some(epochs),
         data: format!("as usual{loss}{end}{context}{cut}"),
         evaluate_every: args.eval_every.unwrap_or(steps.div_ceil(4)),
     }
 }
 
-fn what(how: &HowArgs) -> What {
+/// Tokens of a step and epochs, as they are asked for; else by how many tokens all lines have. Few
+/// lines want small batches and several epochs, or there are too few steps to learn them.
+fn amount(how: &HowArgs, tokens: usize) -> (usize, u32) {
+    let batch = (tokens / STEPS_OF_AN_EPOCH).clamp(LEAST_BATCH, LARGEST_BATCH);
+    let epochs = (LEAST_TOKENS.div_ceil(tokens.max(1)) as u32).clamp(3, MOST_EPOCHS);
+    (how.batch_tokens.map_or(batch, |it| it as usize), how.epochs.unwrap_or(epochs))
+}
+
+/// What was chosen for the data, in words, if anything was.
+pub(super) fn choice(args: &TrainArgs, settings: &RunSettings) -> Option<String> {
+    let how = &args.how;
+    let batch =
+        (how.batch_tokens.is_none()).then(|| format!("--batch-tokens {}", settings.batch_tokens));
+    let epochs = (how.epochs.is_none())
+        .then(|| settings.epochs.map(|epochs| format!("--epochs {epochs}")))
+        .flatten();
+    let chosen: Vec<String> = epochs.into_iter().chain(batch).collect();
+    (!chosen.is_empty()).then(|| format!("{}, chosen by the size of the data", chosen.join(" ")))
+}
+
+fn what(how: &HowArgs) -> Trained {
     if how.full {
-        return What::Full;
+        return Trained::Full;
     }
-    What::Lora(LoraSettings {
+    Trained::Lora(LoraSettings {
         rank: how.rank as usize,
         alpha: how.alpha,
         rank_stabilised: how.rslora,
@@ -163,11 +194,11 @@ fn what(how: &HowArgs) -> What {
 pub(super) fn identity(
     args: &TrainArgs,
     model: &PixelModel,
-    lines: &Lines,
+    lines: &TrainingLines,
     settings: &RunSettings,
 ) -> anyhow::Result<RunIdentity> {
     let start = match &args.how.lora {
-        None => None,
+        None => args.how.from_scratch.then(|| "weights that are drawn".to_owned()),
         Some(path) => {
             let bytes = crate::files::read(path)
                 .with_context(|| format!("cannot read the adapter {}", path.display()))?;
@@ -201,7 +232,7 @@ pub(super) fn start(
         "{}: its matrices have several ranks; one that goes on has one",
         path.display()
     );
-    if let What::Lora(lora) = &mut settings.training.what {
+    if let Trained::Lora(lora) = &mut settings.training.what {
         // What is there says what it is.
         lora.rank = rank;
         lora.alpha = if adapter.alpha == 0.0 { rank as f32 } else { adapter.alpha };

@@ -14,7 +14,7 @@ use crate::training::run::{EvaluationLine, LogLine, RunEvent, StepLine};
 use crate::words::counted;
 
 /// Draws a run and writes its log.
-pub(super) struct View {
+pub(super) struct TrainView {
     bar: ProgressBar,
     log: Option<(PathBuf, BufWriter<File>)>,
     quiet: bool,
@@ -23,7 +23,7 @@ pub(super) struct View {
     speed: f64,
 }
 
-impl View {
+impl TrainView {
     /// A view of a run of so many steps, some of them made before. The log gets what was made
     /// before too.
     ///
@@ -144,6 +144,8 @@ pub(super) struct TrainReport {
     pub peak_memory_in_bytes: Option<u64>,
     pub duplicates: usize,
     pub truncated: usize,
+    /// `adapter` or `model`.
+    pub learnt: &'static str,
     pub output: Option<String>,
     pub checkpoint: Option<String>,
     /// What went wrong, or how to go on.
@@ -193,6 +195,7 @@ impl TrainReport {
             peak_memory_in_bytes: crate::memory::peak_in_bytes(),
             duplicates: 0,
             truncated: 0,
+            learnt: "adapter",
             output: None,
             checkpoint: None,
             message: None,
@@ -233,7 +236,7 @@ impl TrainReport {
             indicatif::HumanDuration(time),
         );
         let mut lines = vec![parts.join("; "), made];
-        lines.extend(self.output.as_ref().map(|path| format!("the adapter is in {path}")));
+        lines.extend(self.output.as_ref().map(|path| format!("the {} is in {path}", self.learnt)));
         lines.extend(self.message.clone());
         lines.retain(|line| !line.is_empty());
         lines.join("\n")
