@@ -3,7 +3,6 @@
 use rayon::prelude::*;
 
 use super::adapter::bytes_of;
-use super::adapter::merge::metadata as metadata_with;
 use super::convert::{Progress, band_bytes};
 use super::error::ModelError;
 use super::gguf::{GgufWriter, TensorInfo};
@@ -57,7 +56,8 @@ pub fn export_floats<'a>(
             };
         }
     }
-    let mut writer = GgufWriter::create(target, &metadata_with(model, Some(encoding)), &infos)?;
+    let metadata = model.metadata().clone().with_file_type(encoding);
+    let mut writer = GgufWriter::create(target, &metadata, &infos)?;
     let unfit = std::sync::OnceLock::new();
     let change = |index: usize, row: u64, band: Vec<u8>| {
         let Some(numbers) = weights(index) else { return band };

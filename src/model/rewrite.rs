@@ -16,9 +16,6 @@ use super::tiling::Layout;
 use super::{Encoding, PixelModel};
 use crate::pxi::Target;
 
-/// The key under which GGUF files tell what most of their matrices are stored as.
-const FILE_TYPE: &str = "general.file_type";
-
 /// The tensors whose encoding can be chosen, by their place in the table: matrices.
 pub fn matrices(model: &PixelModel) -> impl Iterator<Item = usize> {
     let tensors = model.tensors().iter().enumerate();
@@ -99,38 +96,14 @@ fn reencode(
 
 /// The model's pairs, with the type of the file that most of its weights have now, and more.
 fn metadata(model: &PixelModel, encodings: &[Encoding], extra: &[(String, Value)]) -> Metadata {
-    let mut pairs: Vec<(String, Value)> = model.metadata().clone().into();
     let weights = |wanted: Encoding| -> u64 {
         let tensors = model.tensors().iter().zip(encodings);
         tensors.filter(|(_, is)| **is == wanted).map(|(tensor, _)| tensor.weight_count()).sum()
     };
     let most = Encoding::ALL.into_iter().max_by_key(|encoding| weights(*encoding));
-    for (key, value) in &mut pairs {
-        if key == FILE_TYPE
-            && let Some(most) = most
-        {
-            *value = Value::U32(file_type(most));
-        }
-    }
+    let metadata = model.metadata().clone().with_file_type(most.unwrap_or(Encoding::F32));
+    let mut pairs: Vec<(String, Value)> = metadata.into();
     pairs.retain(|(key, _)| extra.iter().all(|(other, _)| other != key));
     pairs.extend(extra.iter().cloned());
     pairs.into()
-}
-
-/// The number that GGUF's field has for a file that is mostly in an encoding (llama.cpp's
-/// `llama_ftype`).
-fn file_type(encoding: Encoding) -> u32 {
-    match encoding {
-        Encoding::F32 => 0,
-        Encoding::F16 => 1,
-        Encoding::Q4_0 => 2,
-        Encoding::Q4_1 => 3,
-        Encoding::Q8_0 => 7,
-        Encoding::Q5_0 => 8,
-        Encoding::Q5_1 => 9,
-        Encoding::Q4_K => 15,
-        Encoding::Q5_K => 17,
-        Encoding::Q6_K => 18,
-        Encoding::BF16 => 32,
-    }
 }

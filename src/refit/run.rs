@@ -160,42 +160,42 @@ impl RefitTask<'_> {
             Some(path) => Sensitivities::read(path, &root, self.text_name),
             None => Sensitivities::new(&root, self.text_name),
         };
-        progress.begins("what the parent expects", self.calibration.tokens());
-        let parent = ParentFigures::of(self.parent, self.calibration, &|n| progress.done(n))?;
-        let wanted: Vec<(usize, Encoding)> = of_matrices
+        let wanted = |at: usize| {
+            let all = self.encodings.iter().copied();
+            all.filter(move |&encoding| self.is_option(at, encoding, as_is[at]))
+        };
+        let name = |at: usize| &model.tensors()[at].name;
+        let missing: Vec<(usize, Encoding)> = of_matrices
             .iter()
-            .flat_map(|&at| self.encodings.iter().map(move |&encoding| (at, encoding)))
-            .filter(|&(at, encoding)| self.is_option(at, encoding, as_is[at]))
+            .flat_map(|&at| wanted(at).map(move |encoding| (at, encoding)))
+            .filter(|&(at, encoding)| kept.get(name(at), encoding).is_none())
             .collect();
-        progress.begins("what each matrix costs", wanted.len());
-        let mut options: Vec<Vec<MatrixOption>> = of_matrices
-            .iter()
-            .map(|&at| {
-                let bytes = size_in(model, at, as_is[at]).unwrap_or(u64::MAX);
-                vec![MatrixOption { encoding: as_is[at], bytes, divergence: 0.0 }]
-            })
-            .collect();
-        for (at, encoding) in wanted {
-            let name = &model.tensors()[at].name;
-            let found = match kept.get(name, encoding) {
-                Some(found) => found,
-                None => {
-                    let mut encodings = as_is.to_vec();
-                    encodings[at] = encoding;
-                    let found = trial.measure(&encodings, &parent, self.calibration)?;
-                    kept.put(name, encoding, found);
-                    if let Some(path) = self.kept {
-                        kept.write(path)?;
-                    }
-                    found
+        if !missing.is_empty() {
+            progress.begins("what the parent expects", self.calibration.tokens());
+            let parent = ParentFigures::of(self.parent, self.calibration, &|n| progress.done(n))?;
+            progress.begins("what each matrix costs", missing.len());
+            for (at, encoding) in missing {
+                let mut encodings = as_is.to_vec();
+                encodings[at] = encoding;
+                let found = trial.measure(&encodings, &parent, self.calibration)?;
+                kept.put(name(at), encoding, found);
+                if let Some(path) = self.kept {
+                    kept.write(path)?;
                 }
-            };
-            let bytes = size_in(model, at, encoding).unwrap_or(u64::MAX);
-            let place = of_matrices.iter().position(|&other| other == at).unwrap_or_default();
-            options[place].push(MatrixOption { encoding, bytes, divergence: found.mean });
-            progress.done(1);
+                progress.done(1);
+            }
         }
-        Ok(options)
+        let option = |at: usize, encoding: Encoding| {
+            let bytes = size_in(model, at, encoding).unwrap_or(u64::MAX);
+            // What stays as it is changes nothing.
+            let divergence = kept.get(name(at), encoding).map_or(0.0, |found| found.mean);
+            MatrixOption { encoding, bytes, divergence }
+        };
+        let of = |&at: &usize| {
+            let encodings = std::iter::once(as_is[at]).chain(wanted(at));
+            encodings.map(|encoding| option(at, encoding)).collect()
+        };
+        Ok(of_matrices.iter().map(of).collect())
     }
 
     /// Measures the mix and the uniform file of its bytes on the gate text: whether the mix is

@@ -6,8 +6,6 @@ use super::{LowRank, TARGETS};
 pub const ARCHITECTURE: &str = "general.architecture";
 /// What a file is: `adapter`, where it is one.
 pub const TYPE: &str = "general.type";
-/// How most of its tensors are stored.
-pub const FILE_TYPE: &str = "general.file_type";
 /// The value of [`TYPE`] of an adapter.
 pub const ADAPTER: &str = "adapter";
 /// What kind of adapter a file is.

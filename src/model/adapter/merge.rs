@@ -9,7 +9,7 @@ use super::{Adapter, LowRank};
 use crate::model::convert::Progress;
 use crate::model::error::ModelError;
 use crate::model::export::{tensor_infos, write_tensors};
-use crate::model::gguf::{GgufWriter, Metadata, Value};
+use crate::model::gguf::GgufWriter;
 use crate::model::quant::{dequantize, fit};
 use crate::model::{Encoding, PixelModel};
 use crate::pxi::Target;
@@ -112,7 +112,12 @@ pub fn merge(
             info.encoding = encoding;
         }
     }
-    let mut writer = GgufWriter::create(target, &metadata(model, encoding), &infos)?;
+    let metadata = model.metadata().clone();
+    let metadata = match encoding {
+        Some(encoding) => metadata.with_file_type(encoding),
+        None => metadata,
+    };
+    let mut writer = GgufWriter::create(target, &metadata, &infos)?;
     let survivals = Mutex::new(vec![Survival::default(); infos.len()]);
     let unfit = Mutex::new(None);
     let change = |index: usize, first: u64, band: Vec<u8>| {
@@ -159,23 +164,6 @@ fn updates_of<'a>(adapters: &'a [(Adapter, f32)], tensor: &str) -> Vec<(&'a LowR
         (factor != 0.0).then_some((update, factor))
     };
     adapters.iter().filter_map(of).collect()
-}
-
-/// The model's pairs, with the type of the file that most of its matrices have now.
-pub(in crate::model) fn metadata(model: &PixelModel, encoding: Option<Encoding>) -> Metadata {
-    let file_type = match encoding {
-        None => return model.metadata().clone(),
-        Some(Encoding::F16) => 1,
-        Some(Encoding::BF16) => 32,
-        Some(_) => 0,
-    };
-    let mut pairs: Vec<(String, Value)> = model.metadata().clone().into();
-    for (key, value) in &mut pairs {
-        if key == super::keys::FILE_TYPE {
-            *value = Value::U32(file_type);
-        }
-    }
-    pairs.into()
 }
 
 /// Rows of a matrix that changes.

@@ -1,7 +1,7 @@
 //! An adapter as a GGUF file that llama.cpp reads.
 
 use super::{Adapter, AdapterError, keys};
-use crate::model::gguf::{GgufWriter, TensorInfo, Value};
+use crate::model::gguf::{FILE_TYPE, GgufWriter, TensorInfo, Value, file_type};
 use crate::model::{Encoding, hex};
 use crate::pxi::Target;
 
@@ -41,16 +41,10 @@ impl Adapter {
     }
 
     fn metadata(&self, encoding: Encoding) -> Vec<(String, Value)> {
-        // What llama.cpp calls the type of the file: that of most of its tensors.
-        let file_type = match encoding {
-            Encoding::F16 => 1,
-            Encoding::BF16 => 32,
-            _ => 0,
-        };
         let mut pairs: Vec<(&str, Value)> = vec![
             (keys::ARCHITECTURE, self.architecture.name().into()),
             (keys::TYPE, keys::ADAPTER.into()),
-            (keys::FILE_TYPE, Value::U32(file_type)),
+            (FILE_TYPE, Value::U32(file_type(encoding))),
             (keys::ADAPTER_TYPE, keys::LORA.into()),
             (keys::ALPHA, Value::F32(self.alpha)),
         ];

@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use super::error::GgufError;
 use super::{Array, Result, Strings, Value};
+use crate::model::Encoding;
 
 /// Metadata pairs in the order of the file. It derefs to a slice of pairs.
 ///
@@ -32,7 +33,40 @@ impl Deref for Metadata {
     }
 }
 
+/// The key under which files tell how most of their tensors are stored.
+pub const FILE_TYPE: &str = "general.file_type";
+
+/// The number that [`FILE_TYPE`] has for a file that is mostly in an encoding (llama.cpp's
+/// `llama_ftype`).
+#[must_use]
+pub fn file_type(encoding: Encoding) -> u32 {
+    match encoding {
+        Encoding::F32 => 0,
+        Encoding::F16 => 1,
+        Encoding::Q4_0 => 2,
+        Encoding::Q4_1 => 3,
+        Encoding::Q8_0 => 7,
+        Encoding::Q5_0 => 8,
+        Encoding::Q5_1 => 9,
+        Encoding::Q4_K => 15,
+        Encoding::Q5_K => 17,
+        Encoding::Q6_K => 18,
+        Encoding::BF16 => 32,
+    }
+}
+
 impl Metadata {
+    /// The same pairs of a file that is mostly in an encoding; nothing is said where nothing was.
+    #[must_use]
+    pub fn with_file_type(mut self, encoding: Encoding) -> Self {
+        for (key, value) in &mut self.0 {
+            if key == FILE_TYPE {
+                *value = Value::U32(file_type(encoding));
+            }
+        }
+        self
+    }
+
     /// The value of `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {

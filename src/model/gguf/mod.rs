@@ -24,7 +24,7 @@ pub use check::{check_tensors, check_vocabulary};
 pub use codec::{metadata_bytes, parse_metadata};
 pub use error::GgufError;
 pub use header::{GgufHeader, GgufTensor, parse};
-pub use metadata::Metadata;
+pub use metadata::{FILE_TYPE, Metadata, file_type};
 pub use read::Gguf;
 pub use strings::{GgufString, Strings};
 pub use value::{Array, Value, ValueType};

@@ -4,14 +4,15 @@
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{Color32, FontId, Id, LayerId, Order, Rect, Stroke, StrokeKind, pos2, vec2};
+use egui::{Color32, Stroke, pos2, vec2};
 
 use super::activity::greatest;
+use super::light::LegendCard;
 use crate::model::plan::Rect as Cells;
 use crate::panel::labels::map_text::{minimap, on_screen};
 use crate::panel::labels::placement::{MapWords, Taken, Word, WordRank, map_of, map_painter};
 use crate::panel::rect_mesh::RectMesh;
-use crate::panel::style::{faint, hairline, ink, solid, veil, within_one};
+use crate::panel::style::{ink, veil, within_one};
 use crate::world::camera::MapCamera;
 use crate::world::draw::Lights;
 use crate::world::layout::Atlas;
@@ -92,31 +93,17 @@ pub(crate) fn legend(
         return Ok(());
     }
     let theme = settings.theme;
-    let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("chrome")));
-    let left = taken.corner.right() + 6.0;
-    let panel = Rect::from_min_size(pos2(left, map.bottom() - SIZE.y - 6.0), SIZE);
-    painter.rect(panel, 4.0, solid(theme), hairline(theme), StrokeKind::Inside);
-    taken.rects.push(panel);
-    taken.corner = taken.corner.union(panel);
-    let bar = Rect::from_min_max(
-        panel.min + vec2(8.0, 22.0),
-        pos2(panel.left() + 15.0, panel.bottom() - 7.0),
-    );
+    let legend = LegendCard::beside(context, map, theme, SIZE, &mut taken);
     let mut plain = RectMesh::default();
-    plain.fall(bar, glow(theme, 1.0), glow(theme, 0.0));
-    plain.paint(&painter);
-    let write = |at: egui::Pos2, text: String, colour| {
-        let galley = painter.layout_no_wrap(text, FontId::proportional(10.5), colour);
-        painter.galley(at, galley, colour);
-    };
-    write(panel.min + vec2(8.0, 5.0), format!("gradient, step {}", norms.step), faint(theme));
+    plain.fall(legend.bar, glow(theme, 1.0), glow(theme, 0.0));
+    plain.paint(&legend.painter);
+    legend.title(format!("gradient, step {}", norms.step));
     for (row, (name, norms)) in
         [("head", &norms.heads), ("fields", &norms.fields), ("layer", &norms.layers)]
             .into_iter()
             .enumerate()
     {
-        let at = pos2(bar.right() + 7.0, bar.top() - 2.0 + 14.0 * row as f32);
-        write(at, format!("{name} {:.1e}", greatest(norms)), ink(theme));
+        legend.row(row, format!("{name} {:.1e}", greatest(norms)));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
-use egui::{FontId, Id, LayerId, Order, Rect, StrokeKind, pos2, vec2};
+use egui::{FontId, Id, LayerId, Order, Painter, Rect, StrokeKind, pos2, vec2};
 
 use super::activity::{Scrubbed, glow, greatest, shown};
 use super::changed::WhatChanged;
@@ -11,6 +11,7 @@ use crate::panel::labels::placement::{Taken, map_of};
 use crate::panel::rect_mesh::RectMesh;
 use crate::panel::style::{faint, hairline, ink, solid};
 use crate::world::camera::MapCamera;
+use crate::world::palette::Theme;
 use crate::world::settings::Settings;
 use crate::world::think::Generation;
 
@@ -33,17 +34,8 @@ pub(crate) fn draw(
         return Ok(());
     }
     let theme = settings.theme;
-    let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("chrome")));
-    // Right of the legend of the weights.
-    let left = taken.corner.right() + 6.0;
-    let panel = Rect::from_min_size(pos2(left, map.bottom() - SIZE.y - 6.0), SIZE);
-    painter.rect(panel, 4.0, solid(theme), hairline(theme), StrokeKind::Inside);
-    taken.rects.push(panel);
-    taken.corner = taken.corner.union(panel);
-    let bar = Rect::from_min_max(
-        panel.min + vec2(8.0, 22.0),
-        pos2(panel.left() + 15.0, panel.bottom() - 7.0),
-    );
+    let legend = LegendCard::beside(context, map, theme, SIZE, &mut taken);
+    let bar = legend.bar;
     let mut plain = RectMesh::default();
     // In steps, since `glow` bends: it goes to white only from 0.6 on.
     const STEPS: u32 = 12;
@@ -53,13 +45,9 @@ pub(crate) fn draw(
         let cell = Rect::from_x_y_ranges(bar.x_range(), y(part(step + 1))..=y(part(step)));
         plain.fall(cell, glow(theme, part(step + 1)), glow(theme, part(step)));
     }
-    plain.paint(&painter);
-    let write = |at: egui::Pos2, text: String, colour| {
-        let galley = painter.layout_no_wrap(text, FontId::proportional(10.5), colour);
-        painter.galley(at, galley, colour);
-    };
+    plain.paint(&legend.painter);
     let title = if mind.is_before_change() { BEFORE_CHANGE } else { "light: 0 up to" };
-    write(panel.min + vec2(8.0, 5.0), title.into(), faint(theme));
+    legend.title(title.into());
     let most = [
         ("head", &thought.head_norms),
         ("river", &thought.residual_norms),
@@ -69,9 +57,55 @@ pub(crate) fn draw(
     let most = most.into_iter().filter(|(name, _)| !changed.is_shown() || *name == "river");
     for (row, (name, norms)) in most.enumerate() {
         let norm = greatest(norms);
-        let at = pos2(bar.right() + 7.0, bar.top() - 2.0 + 14.0 * row as f32);
         let digits = if norm < 100.0 { 1 } else { 0 };
-        write(at, format!("{name} {norm:.digits$}"), ink(theme));
+        legend.row(row, format!("{name} {norm:.digits$}"));
     }
     Ok(())
+}
+
+/// A card with a bar of colours, a title and rows beside the bar, right of the legends before it.
+pub(super) struct LegendCard {
+    pub painter: Painter,
+    pub bar: Rect,
+    panel: Rect,
+    theme: Theme,
+}
+
+impl LegendCard {
+    /// Paints an empty one at the bottom of a map, and takes its place.
+    pub fn beside(
+        context: &egui::Context,
+        map: Rect,
+        theme: Theme,
+        size: egui::Vec2,
+        taken: &mut Taken,
+    ) -> Self {
+        let painter = context.layer_painter(LayerId::new(Order::Middle, Id::new("chrome")));
+        let left = taken.corner.right() + 6.0;
+        let panel = Rect::from_min_size(pos2(left, map.bottom() - size.y - 6.0), size);
+        painter.rect(panel, 4.0, solid(theme), hairline(theme), StrokeKind::Inside);
+        taken.rects.push(panel);
+        taken.corner = taken.corner.union(panel);
+        let bar = Rect::from_min_max(
+            panel.min + vec2(8.0, 22.0),
+            pos2(panel.left() + 15.0, panel.bottom() - 7.0),
+        );
+        Self { painter, bar, panel, theme }
+    }
+
+    /// Writes above the bar.
+    pub fn title(&self, text: String) {
+        self.write(self.panel.min + vec2(8.0, 5.0), text, faint(self.theme));
+    }
+
+    /// Writes a row beside the bar.
+    pub fn row(&self, row: usize, text: String) {
+        let at = pos2(self.bar.right() + 7.0, self.bar.top() - 2.0 + 14.0 * row as f32);
+        self.write(at, text, ink(self.theme));
+    }
+
+    fn write(&self, at: egui::Pos2, text: String, colour: egui::Color32) {
+        let galley = self.painter.layout_no_wrap(text, FontId::proportional(10.5), colour);
+        self.painter.galley(at, galley, colour);
+    }
 }
