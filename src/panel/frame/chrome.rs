@@ -41,10 +41,13 @@ pub(crate) fn trail(
     mut taken: ResMut<Taken>,
 ) -> Result {
     let context = contexts.ctx_mut()?;
-    let names = match drawer.0 {
-        Some(_) => 0.0,
-        None if camera.view.size[0] as f32 >= drawer::ALL_NAMES => NAMES,
-        None => BUTTON,
+    // As wide as they were in the frame before; in the first one, as wide as they usually are.
+    let shown = context.memory(|memory| memory.area_rect(drawer::names_id()));
+    let names = match (drawer.0, shown) {
+        (Some(_), _) => 0.0,
+        (None, Some(shown)) => shown.width(),
+        (None, None) if camera.view.size[0] as f32 >= drawer::ALL_NAMES => NAMES,
+        (None, None) => BUTTON,
     };
     // The names of the panels and the search box have the other half of the line.
     let room = camera.view.size[0] as f32 - names - search_box::ACROSS - 60.0;

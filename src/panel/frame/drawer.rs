@@ -25,6 +25,11 @@ pub(crate) const WIDE: f32 = 320.0;
 /// button opens the drawer, which has the names.
 pub(crate) const ALL_NAMES: f32 = 1100.0;
 
+/// The area in which the names of all panels stand while none is open.
+pub(super) fn names_id() -> Id {
+    Id::new("names")
+}
+
 /// What stands above the contents: the names of all panels, and the name of the one that is open.
 const HEAD: &str = "drawer head";
 
@@ -159,7 +164,7 @@ pub(crate) fn names(
     let across = camera.view.size[0] as f32;
     let frame = card(theme).inner_margin(Margin::symmetric(10, 6));
     let place = pos2(across - search_box::ACROSS - 20.0, 10.0);
-    let area = egui::Area::new(Id::new("names")).fixed_pos(place).pivot(Align2::RIGHT_TOP);
+    let area = egui::Area::new(names_id()).fixed_pos(place).pivot(Align2::RIGHT_TOP);
     let shown = area.show(context, |ui| {
         frame.show(ui, |ui| {
             // What is chosen is a change; being looked at is none.
