@@ -23,6 +23,7 @@
 //! - [`training`]: a model learns through the tiles that compute its answers.
 //! - [`refit`]: a model in a file of a given size that says nearly the same.
 //! - [`experiment`]: prompts times interventions.
+//! - [`lineage`]: every child of a model, what was measured of it, and which is in use.
 //! - [`coach`]: tasks that do useful things to the loaded model.
 //! - [`agents`]: who does them, as entities that choose by utility, in a simulation of fixed ticks.
 //! - `world`: the map as a place: layout, camera, drawing, tours.
@@ -39,6 +40,7 @@ pub mod experiment;
 pub mod files;
 pub mod folders;
 pub mod forward;
+pub mod lineage;
 pub mod map;
 pub mod memory;
 pub mod model;

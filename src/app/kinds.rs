@@ -13,6 +13,7 @@ use crate::coach::reviewer::Reviewer;
 use crate::content::model::ModelFile;
 use crate::content::{Assets, Kind, Registry, review_world};
 use crate::experiment::Experiment;
+use crate::lineage::Gate;
 use crate::training::corpus::Corpus;
 #[cfg(feature = "world")]
 use crate::world::content as window;
@@ -40,6 +41,8 @@ pub fn registry() -> Registry {
     registry.register(
         Kind::new("experiment", experiment, Experiment::review).with_renamed(&[DESCRIPTION]),
     );
+    let gate = include_str!("../content/examples/gate.ron");
+    registry.register(Kind::new("gate", gate, Gate::review));
     let model = include_str!("../content/examples/model.ron");
     registry.register(Kind::new("model", model, ModelFile::review));
     registry.register(

@@ -11,6 +11,7 @@ pub(super) static FOLDERS: [(&str, Dir<'_>); 8] = [
     ("coach", include_dir!("$CARGO_MANIFEST_DIR/assets/coach")),
     ("corpora", include_dir!("$CARGO_MANIFEST_DIR/assets/corpora")),
     ("experiments", include_dir!("$CARGO_MANIFEST_DIR/assets/experiments")),
+    ("gates", include_dir!("$CARGO_MANIFEST_DIR/assets/gates")),
     ("keys", include_dir!("$CARGO_MANIFEST_DIR/assets/keys")),
     ("palettes", include_dir!("$CARGO_MANIFEST_DIR/assets/palettes")),
     ("tours", include_dir!("$CARGO_MANIFEST_DIR/assets/tours")),

@@ -20,6 +20,7 @@ const FLOORS: &[&[&str]] = &[
     &["batch"],
     &["serve", "training", "refit"],
     &["experiment"],
+    &["lineage"],
     &["coach"],
     &["agents"],
     &["world"],
