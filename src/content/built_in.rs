@@ -6,7 +6,7 @@ use super::source::{Source, SourceFile};
 
 /// The folders of `assets` that hold content, by name. A folder that the user gives by `--assets`
 /// has the same.
-pub(super) static FOLDERS: [(&str, Dir<'_>); 8] = [
+pub(super) static FOLDERS: [(&str, Dir<'_>); 9] = [
     ("agents", include_dir!("$CARGO_MANIFEST_DIR/assets/agents")),
     ("coach", include_dir!("$CARGO_MANIFEST_DIR/assets/coach")),
     ("corpora", include_dir!("$CARGO_MANIFEST_DIR/assets/corpora")),

@@ -216,10 +216,10 @@ impl Lineage {
             if entry.gate.is_some() {
                 now.gate.clone_from(&entry.gate);
             }
-            for text in &entry.texts {
-                now.texts.retain(|other| other.role != text.role);
-                now.texts.push(text.clone());
-            }
+            // Of a role there may be several: the plain text and the questions of exams.
+            let has = |role| entry.texts.iter().any(|text| text.role == role);
+            now.texts.retain(|text| !has(text.role));
+            now.texts.extend(entry.texts.iter().cloned());
             now.verdict = entry.verdict;
             now.place = entry.place.clone();
             now.by = entry.by.clone();
