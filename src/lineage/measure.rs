@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::entry::{TextRole, TextUse};
 use super::error::LineageError;
+use super::exams::{parts_of, tokens_of};
 use super::figure::{Against, FigureKind, FigureName, MeasuredFigure};
 use super::gate::{Gate, GateExam};
 use super::texts::{lines_use, own_text, text_use};
@@ -204,11 +205,9 @@ impl<'a> Measurement<'a> {
         let lines = self.exams.lines(exam, self.models.founder).map_err(failed)?;
         let parent = self.right(self.models.parent, name, &lines)?;
         let child = self.right(self.models.child, name, &lines)?;
-        let questions = lines.data.examples.iter().filter_map(|line| line.question.as_ref());
-        let questions: Vec<String> =
-            questions.map(|it| format!("{:?}\t{}", it.prompt, it.answer)).collect();
-        let tokens = lines.data.examples.iter().map(|line| line.sequence.tokens.len() as u64);
-        let used = lines_use(TextRole::Gate, questions.iter().map(String::as_str), tokens.sum());
+        let questions = parts_of(&lines.data);
+        let questions = questions.iter().map(String::as_str);
+        let used = lines_use(TextRole::Gate, questions, tokens_of(&lines.data));
         let mut of_kinds: BTreeMap<&str, [Vec<f64>; 2]> = BTreeMap::new();
         for (at, (parent, child)) in parent.iter().zip(&child).enumerate() {
             let kind = lines.kinds.get(at).map(String::as_str).filter(|kind| *kind != name);

@@ -6,28 +6,34 @@
 //! that it decides on are measured here from the child's file. Follow [`MeasuredFigure`], [`Gate`],
 //! [`LineageEntry`], [`Lineage`], [`LineageStore`], [`Judge`].
 
+mod child;
 mod document;
 mod entry;
 mod error;
+mod exams;
 mod figure;
 mod gate;
 mod judge;
 mod measure;
+mod picture;
 mod store;
 mod tally;
 mod texts;
 mod uniform;
 
+pub use child::{export, origin_of, write_child, write_merged};
 pub use document::{Lineage, digest};
 pub use entry::{
     FilePlace, GateUse, LineageEntry, LineageParent, LineageVerdict, MadeBy, MakingOf, ParentRole,
     PlaceWord, TextRole, TextUse, short,
 };
 pub use error::{LineageError, LineageProblem};
+pub use exams::{CorpusExams, parts_of, tokens_of};
 pub use figure::{Against, FigureKind, FigureName, MeasuredFigure, UnknownFigure};
 pub use gate::{Gate, GateExam, GateLine, GateLineOutcome, passes};
 pub use judge::{Judge, Judgement};
 pub use measure::{Compared, ExamLines, ExamSource, FoundFigures, MeasureListener, Measurement};
+pub use picture::paint;
 pub use store::{
     CHILDREN_FOLDER, LINEAGE_FILE, LineageProposal, LineageStore, base, digest_of, name_of,
 };

@@ -146,6 +146,26 @@ impl RefitTask<'_> {
         Ok(Refitted { encodings, importance, report })
     }
 
+    /// What each matrix costs in each encoding, by its name, without choosing any.
+    ///
+    /// # Errors
+    /// The model or a child cannot be read, written or computed.
+    pub fn survey(
+        &self,
+        progress: &dyn RefitProgress,
+    ) -> Result<Vec<(String, Vec<MatrixOption>)>, RefitError> {
+        let model = self.model();
+        let as_is: Vec<Encoding> = model.tensors().iter().map(|tensor| tensor.encoding()).collect();
+        let of_matrices: Vec<usize> = matrices(model).collect();
+        progress.begins("how much inputs matter", self.calibration.tokens());
+        let told = |tokens| progress.done(tokens);
+        let importance = importance(self.parent, self.calibration, &told)?;
+        let trial = ChildTrial { model, importance: &importance, folder: self.folder };
+        let options = self.options(&trial, &of_matrices, &as_is, progress)?;
+        let names = of_matrices.iter().map(|&at| model.tensors()[at].name.clone());
+        Ok(names.zip(options).collect())
+    }
+
     /// Each matrix in each encoding, measured.
     fn options(
         &self,
