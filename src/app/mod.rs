@@ -11,8 +11,8 @@ pub mod kinds;
 use crate::content::Assets;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cli::{
-    bench, cache, chat, coach, convert, corpus, evaluate, experiment, fs, inspect, map, merge,
-    mods,
+    bench, cache, chat, coach, convert, corpus, evaluate, experiment, fs, inspect, lineage, map,
+    merge, mods,
     output::{self, Exit, Output},
     pages, perplexity, refit, run, simulate, suggest, train, verify,
 };
@@ -98,6 +98,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Give the model work to do: tasks in phases, each accepted by a check.
     Coach(coach::CoachArgs),
+    /// Show a model's children and their figures; promote one, or go back.
+    Lineage(lineage::LineageArgs),
     /// List, check, make and pack mods.
     Mods(mods::ModsArgs),
     /// Teach a model from lines of JSON: an adapter that llama.cpp takes too.
@@ -211,7 +213,9 @@ pub fn main() -> ExitCode {
     let mods = arguments.mods.clone().or_else(crate::content::user_folder);
     let assets = kinds::assets().with_folder(arguments.assets.clone()).with_mods(mods);
     let uses_mods = match &arguments.command {
-        Some(command) => matches!(command, Command::Coach(_) | Command::Corpus(_)),
+        Some(command) => {
+            matches!(command, Command::Coach(_) | Command::Corpus(_) | Command::Lineage(_))
+        }
         None => arguments.uses_mods(),
     };
     // What is wrong with mods is known only once all are read, which not every run needs.
@@ -259,6 +263,7 @@ fn run_mode(arguments: Arguments, assets: &Assets, out: &mut Output) -> anyhow::
         Some(Command::Verify(args)) => verify::run(args, assets, out),
         Some(Command::Bench(args)) => bench::run(args, assets, out),
         Some(Command::Coach(args)) => coach::run(args, assets, out),
+        Some(Command::Lineage(args)) => lineage::run(args, assets, out),
         Some(Command::Cache(args)) => cache::run(&args, out),
         Some(Command::Train(args)) => train::run(*args, assets, out),
         Some(Command::Corpus(args)) => corpus::run(&args, assets, out),

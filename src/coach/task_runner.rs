@@ -18,6 +18,8 @@ use super::{
     TaskId, TaskReport, working_folder,
 };
 use crate::lineage::short;
+#[cfg(feature = "world")]
+use crate::lineage::{LineageError, LineageStore};
 use crate::terminal;
 
 /// The most bytes of a command's output that a report keeps.
@@ -210,6 +212,21 @@ impl TaskRunner {
             )),
             Err(error) => of_work(error),
         }
+    }
+
+    /// Gives a person's leave to promote a child of the lineage beside the queue.
+    ///
+    /// # Errors
+    /// There is no such child, or the leave cannot be kept.
+    #[cfg(feature = "world")]
+    pub(crate) fn allow_promotion(&self, digits: &str) -> Result<(), CoachError> {
+        let of_lineage = |error: LineageError| CoachError::Reference(error.to_string());
+        let folder = self.shared.folder();
+        let lineage = LineageStore::in_folder(&folder).read().map_err(of_lineage)?;
+        let child = lineage.find(digits).map_err(of_lineage)?;
+        let here = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+        let Some(leave) = &self.allowed_commands else { return Ok(()) };
+        leave.allow(&here, &of_promotion(child), true)
     }
 
     /// Whether a person has given leave to promote a child of the lineage in a folder.

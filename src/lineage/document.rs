@@ -150,6 +150,10 @@ impl Lineage {
                 after: entry.verdict,
             });
         }
+        if let Some(parent) = known_parents(&entry).find(|it| self.verdict(it).is_none()) {
+            let (child, parent) = (entry.child.clone(), parent.to_owned());
+            return Err(LineageProblem::UnknownParent { entry: number, child, parent });
+        }
         match entry.verdict {
             V::Promoted if !is_founder => self.replace(number, &entry)?,
             V::Promoted => self.stack.push(entry.child.clone()),

@@ -18,6 +18,8 @@ mod measure;
 mod picture;
 mod store;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod texts;
 mod uniform;
 

@@ -19,6 +19,7 @@ pub mod evaluate;
 pub mod experiment;
 pub mod fs;
 pub mod inspect;
+pub mod lineage;
 pub mod lora;
 pub mod map;
 pub mod merge;
