@@ -104,12 +104,12 @@ enum LineageCommand {
 
 /// What is being measured, shown until the next begins.
 #[derive(Default)]
-struct Shown {
+struct MeasureShown {
     now: Mutex<Option<Doing>>,
     stop: AtomicBool,
 }
 
-impl MeasureListener for Shown {
+impl MeasureListener for MeasureShown {
     fn begins(&self, what: &str) {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         // The one before goes first: two at once would overwrite each other.
@@ -192,7 +192,7 @@ impl Family<'_> {
         &self,
         work: impl FnOnce(&Judge<'_>) -> Result<Judgement, LineageError>,
     ) -> Result<Judgement, LineageError> {
-        let (listener, exams) = (Shown::default(), CorpusExams { assets: self.assets });
+        let (listener, exams) = (MeasureShown::default(), CorpusExams { assets: self.assets });
         let (store, founder) = (&self.store, &self.founder);
         work(&Judge { store, founder, exams: &exams, listener: &listener })
     }

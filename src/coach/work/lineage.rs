@@ -53,37 +53,51 @@ pub fn of_promotion(child: &str) -> Vec<String> {
 }
 
 /// Says what is done, waits while work is held, and is stopped with it.
-struct Slices<'a, 'b> {
+pub(super) struct Slices<'a, 'b> {
     token: &'a PauseToken,
     progress: Mutex<&'a mut ProgressListener<'b>>,
     /// What is being done, and of how many steps so many are.
-    at: Mutex<(&'static str, usize, usize)>,
+    at: Mutex<(String, usize, usize)>,
 }
 
 impl<'a, 'b> Slices<'a, 'b> {
-    fn new(context: &'a ModelContext, progress: &'a mut ProgressListener<'b>) -> Self {
-        let at = Mutex::new(("", 0, 0));
+    pub fn new(context: &'a ModelContext, progress: &'a mut ProgressListener<'b>) -> Self {
+        let at = Mutex::new((String::new(), 0, 0));
         Self { token: &context.pause_token, progress: Mutex::new(progress), at }
     }
 
-    fn say(&self, what: String) {
+    /// Waits while work is held; whether it goes on.
+    #[expect(dead_code, reason = "a school asks it")]
+    pub fn passes(&self) -> bool {
+        self.token.pass()
+    }
+
+    pub fn start(&self, what: &str, steps: usize) {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = (what.to_owned(), steps, 0);
+        self.say(what.to_owned());
+    }
+
+    pub fn count(&self, steps: usize) {
+        let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        at.2 += steps;
+        let words = format!("{}, {} of {}", at.0, at.2, at.1);
+        drop(at);
+        self.say(words);
+    }
+
+    pub fn say(&self, what: String) {
         (self.progress.lock().unwrap_or_else(PoisonError::into_inner))(what);
     }
 }
 
 impl RefitProgress for Slices<'_, '_> {
     fn begins(&self, what: &'static str, steps: usize) {
-        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = (what, steps, 0);
-        self.say(what.to_owned());
+        self.start(what, steps);
     }
 
     fn done(&self, steps: usize) {
         self.token.pass();
-        let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
-        at.2 += steps;
-        let (what, all, done) = *at;
-        drop(at);
-        self.say(format!("{what}, {done} of {all}"));
+        self.count(steps);
     }
 }
 
@@ -102,13 +116,13 @@ impl MeasureListener for Slices<'_, '_> {
 }
 
 /// The lineage of the loaded model, and its current one.
-struct OwnLineage {
-    store: LineageStore,
-    current: Arc<PixelModel>,
+pub(super) struct OwnLineage {
+    pub store: LineageStore,
+    pub current: Arc<PixelModel>,
 }
 
 impl OwnLineage {
-    fn open(context: &ModelContext) -> WorkResult<Self> {
+    pub fn open(context: &ModelContext) -> WorkResult<Self> {
         let store = LineageStore::in_folder(&context.folder);
         let lineage = store.found(&context.model)?;
         let current = lineage.current().unwrap_or_default();
@@ -122,7 +136,7 @@ pub(super) fn on_current(context: &ModelContext) -> WorkResult<ModelContext> {
     context.on(OwnLineage::open(context)?.current)
 }
 
-fn gate_of(context: &ModelContext, name: &str) -> WorkResult<GateUse> {
+pub(super) fn gate_of(context: &ModelContext, name: &str) -> WorkResult<GateUse> {
     let Some(assets) = &context.assets else {
         return Err(WorkError::Other("no gates are known to this work".into()));
     };
@@ -281,27 +295,27 @@ pub(super) fn merge_adapter(
     let laid = LineageParent { digest: digest(&bytes), role: ParentRole::Adapter };
     let how = MakingOf::new("merge_adapter").with("corpus", corpus).with("run", run);
     progress("the adapter is written into the weights".into());
-    let written = Written { adapter, laid, how, text, gate };
-    let (child, survives) = merged(context, worker, &own, (written, start))?;
+    let written = MergedCandidate { adapter, laid, how, text, gate };
+    let (child, survives) = merge_and_propose(context, worker, &own, (written, start))?;
     let share = 100.0 * survives;
     let what = format!("with what it learnt from {corpus}, of which {share:.0} % survives,");
     Ok(proposed(&child, &what).with("survives", survives))
 }
 
 /// An adapter that is to be part of a child.
-struct Written {
-    adapter: Adapter,
-    laid: LineageParent,
-    how: MakingOf,
-    text: TextUse,
-    gate: GateUse,
+pub(super) struct MergedCandidate {
+    pub adapter: Adapter,
+    pub laid: LineageParent,
+    pub how: MakingOf,
+    pub text: TextUse,
+    pub gate: GateUse,
 }
 
-fn merged(
+pub(super) fn merge_and_propose(
     context: &ModelContext,
     worker: &str,
     own: &OwnLineage,
-    (written, start): (Written, Instant),
+    (written, start): (MergedCandidate, Instant),
 ) -> WorkResult<(LineageEntry, f64)> {
     let folder = passing_folder(context)?;
     let (file, survives) = write_merged(&own.current, written.adapter, folder.path())?;
@@ -321,7 +335,7 @@ fn propose(store: &LineageStore, proposal: LineageProposal) -> WorkResult<Lineag
     Ok(store.propose(proposal, &settings)?)
 }
 
-fn proposed(child: &LineageEntry, what: &str) -> TaskReport {
+pub(super) fn proposed(child: &LineageEntry, what: &str) -> TaskReport {
     let base = short(child.base().unwrap_or_default());
     let name = short(&child.child);
     let mut report = TaskReport::new(format!("{name} comes from {base}: {what} is a candidate"))

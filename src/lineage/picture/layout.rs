@@ -7,14 +7,14 @@ use crate::lineage::entry::LineageEntry;
 
 /// A place for an island, in pixels: its middle and its size.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Spot {
+pub(super) struct IslandSpot {
     pub x: f32,
     pub y: f32,
     pub width: f32,
     pub height: f32,
 }
 
-impl Spot {
+impl IslandSpot {
     pub fn bottom(self) -> f32 {
         self.y + self.height / 2.0
     }
@@ -27,7 +27,7 @@ impl Spot {
 /// All islands.
 pub(super) struct Islands {
     /// Of each child in order.
-    pub spots: Vec<Spot>,
+    pub spots: Vec<IslandSpot>,
     pub size: [u32; 2],
     at: HashMap<String, usize>,
 }
@@ -58,7 +58,8 @@ impl Islands {
         let across = (most * cell + 40.0).max(LEAST_PIXELS);
         let at: HashMap<String, usize> =
             children.iter().enumerate().map(|(at, child)| (child.child.clone(), at)).collect();
-        let mut spots = vec![Spot { x: 0.0, y: 0.0, width, height: width * SHAPE }; children.len()];
+        let mut spots =
+            vec![IslandSpot { x: 0.0, y: 0.0, width, height: width * SHAPE }; children.len()];
         for (number, row_of) in of_rows.iter().enumerate() {
             let wish = |&child: &usize| {
                 let xs = known_parents(&children[child]).filter_map(|parent| at.get(parent));
@@ -79,7 +80,7 @@ impl Islands {
     }
 
     /// The parents' islands, and whether the canal is part of the way to the current one.
-    pub fn parents_of(&self, child: &LineageEntry, lineage: &Lineage) -> Vec<(Spot, bool)> {
+    pub fn parents_of(&self, child: &LineageEntry, lineage: &Lineage) -> Vec<(IslandSpot, bool)> {
         let in_use = lineage.promoted();
         let parents = known_parents(child).filter_map(|parent| {
             let is_main = in_use.iter().any(|it| it == parent) && in_use.contains(&child.child);
@@ -90,7 +91,7 @@ impl Islands {
 
     /// A canal's ends and what it bends towards: from below a parent, around its words, to the top
     /// of a child.
-    pub fn canal(&self, parent: Spot, child: Spot) -> [[f32; 2]; 4] {
+    pub fn canal(&self, parent: IslandSpot, child: IslandSpot) -> [[f32; 2]; 4] {
         let (start, end) = ([parent.x, parent.y], [child.x, child.top() + 4.0]);
         let bend = (end[1] - start[1]) * 0.55;
         [start, [start[0], start[1] + bend], [end[0], end[1] - bend], end]

@@ -17,7 +17,7 @@ use crate::model::poster::{Picture, text::Pen};
 use crate::size::MemorySize;
 use crate::terminal::one_line;
 use crate::words::counted;
-use layout::{Islands, Spot};
+use layout::{IslandSpot, Islands};
 use shapes::Coast;
 
 const NIGHT: Rgb = [9, 13, 22];
@@ -85,7 +85,7 @@ fn poster_of(
     child: &LineageEntry,
     store: &LineageStore,
     founder: &Arc<PixelModel>,
-    spot: Spot,
+    spot: IslandSpot,
 ) -> Option<Picture> {
     let side = spot.width as u32;
     if side < 24 {
@@ -108,7 +108,7 @@ fn island(
     picture: &mut Picture,
     lineage: &Lineage,
     child: &LineageEntry,
-    (spot, poster): (Spot, Option<&Picture>),
+    (spot, poster): (IslandSpot, Option<&Picture>),
 ) {
     let coast = Coast::new(spot, &child.child);
     let (colour, is_hatched) = look(child.verdict);
@@ -135,7 +135,7 @@ const fn look(verdict: LineageVerdict) -> (Rgb, bool) {
 }
 
 /// Beneath an island: its digest and verdict, how it was made, and what was measured.
-fn caption(picture: &mut Picture, lineage: &Lineage, child: &LineageEntry, spot: Spot) {
+fn caption(picture: &mut Picture, lineage: &Lineage, child: &LineageEntry, spot: IslandSpot) {
     let size = (spot.width / 15.0).clamp(11.0, 19.0);
     let (colour, _) = look(child.verdict);
     let is_current = lineage.current() == Some(&*child.child);
@@ -229,7 +229,7 @@ fn legend(picture: &mut Picture) {
         (STONE, true, "its file is gone"),
     ];
     for (colour, is_hatched, text) in signs {
-        let spot = Spot { x: x + 16.0, y: y + 9.0, width: 32.0, height: 18.0 };
+        let spot = IslandSpot { x: x + 16.0, y: y + 9.0, width: 32.0, height: 18.0 };
         let coast = Coast::new(spot, text);
         shapes::ground(picture, &coast, (colour, LAND, 1.0));
         if is_hatched {

@@ -1,6 +1,6 @@
 //! Water, coasts, canals, hatching and posters, drawn pixel by pixel with soft edges.
 
-use super::layout::Spot;
+use super::layout::IslandSpot;
 use crate::model::colour::Rgb;
 use crate::model::poster::Picture;
 
@@ -18,12 +18,12 @@ pub(super) fn sea(picture: &mut Picture, colour: Rgb) {
 
 /// An island's outline: a rounded shape whose bays follow from the child's digest.
 pub(super) struct Coast {
-    pub spot: Spot,
+    pub spot: IslandSpot,
     waves: [f32; 6],
 }
 
 impl Coast {
-    pub fn new(spot: Spot, name: &str) -> Self {
+    pub fn new(spot: IslandSpot, name: &str) -> Self {
         let number = crate::names::number_of(name);
         let waves = std::array::from_fn(|at| ((number >> (at * 8)) & 0xff) as f32 / 255.0);
         Self { spot, waves }
@@ -31,7 +31,7 @@ impl Coast {
 
     /// How far a pixel is from the coast, in pixels: less than nothing on land.
     fn distance(&self, x: f32, y: f32) -> f32 {
-        let Spot { x: left, y: top, width, height } = self.spot;
+        let IslandSpot { x: left, y: top, width, height } = self.spot;
         let [dx, dy] = [(x - left) / (width / 2.0), (y - top) / (height / 2.0)];
         // Between an ellipse and a rectangle, so that a poster has room.
         let radius = (dx.abs().powf(3.2) + dy.abs().powf(3.2)).powf(1.0 / 3.2);
@@ -45,7 +45,7 @@ impl Coast {
 
     /// The pixels on and near it.
     fn near(&self, picture: &Picture, margin: f32) -> impl Iterator<Item = (u32, u32)> + use<> {
-        let Spot { x, y, width, height } = self.spot;
+        let IslandSpot { x, y, width, height } = self.spot;
         let range = |middle: f32, size: f32, most: u32| {
             let half = size * 0.56 + margin;
             (middle - half).max(0.0) as u32..((middle + half) as u32 + 1).min(most)
@@ -78,7 +78,7 @@ pub(super) fn ground(
 
 /// A poster on the land, clipped by the coast.
 pub(super) fn poster(picture: &mut Picture, coast: &Coast, poster: &Picture) {
-    let Spot { x, y, width, height } = coast.spot;
+    let IslandSpot { x, y, width, height } = coast.spot;
     // The whole poster within the coast; its own night is the land's.
     let scale = (width * 0.86 / poster.width as f32).min(height * 0.80 / poster.height as f32);
     let [left, top] =
