@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use crate::forward::Interventions;
 use crate::forward::cpu::{CpuModel, ForwardError, KvCache};
+use crate::paired::mean_and_error;
 
 use super::importance::columns_of;
 use super::text::RefitText;
@@ -17,6 +18,28 @@ pub struct ParentFigures {
     vocab: usize,
     /// The mean loss of the text, in nats.
     pub loss: f64,
+    /// That of each window.
+    pub losses: Vec<f64>,
+}
+
+/// What a child says of a text beside its parent, window by window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ComparedText {
+    /// The mean divergence of each window's places, in nats per token.
+    pub divergences: Vec<f64>,
+    /// The mean loss of each window, in nats.
+    pub losses: Vec<f64>,
+    /// The part of places with the same most probable token.
+    pub same_best: f64,
+}
+
+impl ComparedText {
+    /// The same over all windows, which are equally long.
+    pub fn divergence(&self) -> Divergence {
+        let (mean, standard_error) = mean_and_error(&self.divergences);
+        let loss = mean_and_error(&self.losses).0;
+        Divergence { mean, standard_error, same_best: self.same_best, loss }
+    }
 }
 
 /// What came of a child.
@@ -49,17 +72,14 @@ impl ParentFigures {
     ) -> Result<Self, ForwardError> {
         let vocab = parent.config().vocab_size as usize;
         let mut logs = Vec::new();
-        let (mut sum, mut count) = (0.0, 0usize);
+        let mut losses = Vec::new();
         for window in &text.windows {
-            let of_window = log_probabilities(parent, window)?;
-            for (place, next) in window.iter().skip(1).enumerate() {
-                sum -= f64::from(of_window[place * vocab + *next as usize]);
-                count += 1;
-            }
+            let of_window = log_probabilities(parent, window, &Interventions::default())?;
+            losses.push(loss(&of_window, window, vocab));
             logs.push(of_window);
             told(window.len());
         }
-        Ok(Self { logs, vocab, loss: sum / count.max(1) as f64 })
+        Ok(Self { logs, vocab, loss: mean_and_error(&losses).0, losses })
     }
 
     /// Asks a child the same text.
@@ -67,37 +87,67 @@ impl ParentFigures {
     /// # Errors
     /// The model cannot compute.
     pub fn compare(&self, child: &CpuModel, text: &RefitText) -> Result<Divergence, ForwardError> {
+        self.compare_with(child, text, &Interventions::default())
+    }
+
+    /// The same of a child some of whose heads or layers are muted.
+    ///
+    /// # Errors
+    /// The model cannot compute.
+    pub fn compare_with(
+        &self,
+        child: &CpuModel,
+        text: &RefitText,
+        interventions: &Interventions,
+    ) -> Result<Divergence, ForwardError> {
+        Ok(self.compare_windows(child, text, interventions)?.divergence())
+    }
+
+    /// The same, window by window.
+    ///
+    /// # Errors
+    /// The model cannot compute.
+    pub fn compare_windows(
+        &self,
+        child: &CpuModel,
+        text: &RefitText,
+        interventions: &Interventions,
+    ) -> Result<ComparedText, ForwardError> {
         let vocab = self.vocab;
-        let (mut of_windows, mut same, mut loss, mut places) = (Vec::new(), 0usize, 0.0, 0usize);
+        let (mut divergences, mut losses) = (Vec::new(), Vec::new());
+        let (mut same, mut places) = (0usize, 0usize);
         for (window, parent) in text.windows.iter().zip(&self.logs) {
-            let child = log_probabilities(child, window)?;
+            let child = log_probabilities(child, window, interventions)?;
             let pairs = parent.par_chunks_exact(vocab).zip(child.par_chunks_exact(vocab));
             let figures: Vec<(f64, bool)> =
                 pairs.map(|(p, q)| (divergence(p, q), best(p) == best(q))).collect();
             let sum: f64 = figures.iter().map(|(far, _)| far).sum();
-            of_windows.push(sum / figures.len() as f64);
+            divergences.push(sum / figures.len() as f64);
             same += figures.iter().filter(|(_, is)| *is).count();
             places += figures.len();
-            for (place, next) in window.iter().skip(1).enumerate() {
-                loss -= f64::from(child[place * vocab + *next as usize]);
-            }
+            losses.push(loss(&child, window, vocab));
         }
-        let (mean, standard_error) = mean_and_error(&of_windows);
-        let scored = places - text.windows.len();
-        Ok(Divergence {
-            mean,
-            standard_error,
-            same_best: same as f64 / places.max(1) as f64,
-            loss: loss / scored.max(1) as f64,
-        })
+        let same_best = same as f64 / places.max(1) as f64;
+        Ok(ComparedText { divergences, losses, same_best })
     }
 }
 
+/// The mean loss of a window's tokens but the first, in nats.
+fn loss(logs: &[f32], window: &[u32], vocab: usize) -> f64 {
+    let next = window.iter().skip(1).enumerate();
+    let sum: f64 = next.map(|(place, next)| f64::from(logs[place * vocab + *next as usize])).sum();
+    -sum / window.len().saturating_sub(1).max(1) as f64
+}
+
 /// The logarithms of probabilities at each place of a window, one after the other.
-fn log_probabilities(model: &CpuModel, window: &[u32]) -> Result<Vec<f32>, ForwardError> {
+fn log_probabilities(
+    model: &CpuModel,
+    window: &[u32],
+    interventions: &Interventions,
+) -> Result<Vec<f32>, ForwardError> {
     let mut cache = KvCache::new(model.config(), 1, window.len());
     let columns = columns_of(window);
-    let logits = model.forward(&mut cache, &columns, &Interventions::default(), None)?;
+    let logits = model.forward(&mut cache, &columns, interventions, None)?;
     let vocab = model.config().vocab_size as usize;
     let mut logs = vec![0.0; window.len() * vocab];
     let rows: Vec<(usize, &[f32])> = logits.iter().collect();
@@ -125,14 +175,6 @@ fn best(logs: &[f32]) -> usize {
     best.map_or(0, |(at, _)| at)
 }
 
-/// The mean of some numbers and its standard error.
-fn mean_and_error(numbers: &[f64]) -> (f64, f64) {
-    let count = numbers.len().max(1) as f64;
-    let mean = numbers.iter().sum::<f64>() / count;
-    let squares: f64 = numbers.iter().map(|number| (number - mean).powi(2)).sum();
-    (mean, (squares / (count - 1.0).max(1.0) / count).sqrt())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,12 +186,5 @@ mod tests {
         // 0.5 ln 2 + 0.5 ln (2 / 3).
         let far = divergence(&logs([0.5, 0.5]), &logs([0.25, 0.75]));
         assert!((far - 0.143_841).abs() < 1e-6, "{far}");
-    }
-
-    #[test]
-    fn an_error_is_that_of_the_mean() {
-        let (mean, error) = mean_and_error(&[1.0, 3.0]);
-        assert_eq!((mean, error), (2.0, 1.0));
-        assert_eq!(mean_and_error(&[2.0]), (2.0, 0.0));
     }
 }

@@ -1,0 +1,1 @@
+//! A whole school on the built-in model.
