@@ -21,7 +21,7 @@ mod tests;
 
 pub use exercises::{Exercise, SubjectExercises};
 pub use plain::PlainTexts;
-pub use report::{Candidate, CandidateReport, FinalExam, RoundReport, SchoolReport, SchoolText};
+pub use report::{LearntFrom, CandidateReport, FinalExam, RoundReport, SchoolReport, SchoolText};
 pub(crate) use run::child_file;
 pub use run::{SchoolTask, Taught, run};
 pub use subject::Subject;

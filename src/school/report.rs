@@ -63,7 +63,7 @@ pub struct RoundReport {
 /// What a candidate learnt from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Candidate {
+pub enum LearntFrom {
     /// The model's own answers that the checker took: the child.
     Verified,
     /// As many of its own answers that nobody checked: what does the checker add?
@@ -76,7 +76,7 @@ pub enum Candidate {
 #[derive(Clone, Debug, Serialize)]
 pub struct CandidateReport {
     /// What it learnt from.
-    pub learnt: Candidate,
+    pub learnt: LearntFrom,
     /// Answers that it learnt from.
     pub lines: usize,
     /// The SHA-256 of its adapter, in hexadecimal.

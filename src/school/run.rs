@@ -8,7 +8,7 @@ use super::answers::Pupil;
 use super::exercises::digest as exercises_digest;
 use super::measure::{Exam, ExamResult, limits};
 use super::plain::digest as plain_digest;
-use super::report::{Candidate, CandidateReport, FinalExam, RoundReport, SchoolReport, SchoolText};
+use super::report::{LearntFrom, CandidateReport, FinalExam, RoundReport, SchoolReport, SchoolText};
 use super::sample::{Samples, lines, true_answers};
 use super::teach::teach;
 use super::{
@@ -181,14 +181,14 @@ impl<'a> School<'a> {
         let (pool, count) = (&self.exercises.pool, self.verified.len());
         let seed = settings.seed.wrapping_add(u64::from(round));
         let taught = [
-            (Candidate::Verified, self.verified.clone()),
-            (Candidate::Unchecked, samples.unchecked(count, seed)),
-            (Candidate::TrueAnswers, true_answers(pool, count, (self.ending(&samples), seed))),
+            (LearntFrom::Verified, self.verified.clone()),
+            (LearntFrom::Unchecked, samples.unchecked(count, seed)),
+            (LearntFrom::TrueAnswers, true_answers(pool, count, (self.ending(&samples), seed))),
         ];
         let (mut candidates, mut kept) = (Vec::new(), None);
         for (learnt, answers) in taught {
             let (report, adapter, result) = self.candidate((round, learnt), &answers, parent)?;
-            if learnt == Candidate::Verified && report.passed {
+            if learnt == LearntFrom::Verified && report.passed {
                 kept = Some((adapter, result));
             }
             candidates.push(report);
@@ -211,15 +211,15 @@ impl<'a> School<'a> {
 
     fn candidate(
         &self,
-        (round, learnt): (u32, Candidate),
+        (round, learnt): (u32, LearntFrom),
         answers: &BTreeMap<usize, Vec<u32>>,
         parent: &ExamResult,
     ) -> Result<(CandidateReport, Adapter, ExamResult), SchoolError> {
         let SchoolTask { model, settings, progress, .. } = self.task;
         let what = match learnt {
-            Candidate::Verified => "verified answers",
-            Candidate::Unchecked => "answers that nobody checked",
-            Candidate::TrueAnswers => "true answers",
+            LearntFrom::Verified => "verified answers",
+            LearntFrom::Unchecked => "answers that nobody checked",
+            LearntFrom::TrueAnswers => "true answers",
         };
         progress.begins(&format!("round {round}: {what}"), settings.steps as usize);
         let lines = lines(&self.exercises.pool, answers);
@@ -247,9 +247,9 @@ impl<'a> School<'a> {
         &self,
         adapter: &Adapter,
         round: u32,
-        learnt: Candidate,
+        learnt: LearntFrom,
     ) -> Result<Option<PathBuf>, SchoolError> {
-        let Some(folder) = self.task.folder.filter(|_| learnt == Candidate::Verified) else {
+        let Some(folder) = self.task.folder.filter(|_| learnt == LearntFrom::Verified) else {
             return Ok(None);
         };
         let path = folder.join(child_file(self.task.name, round));

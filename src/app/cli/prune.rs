@@ -62,7 +62,7 @@ pub struct PruneArgs {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct PruneOutput {
     output: String,
     survey_text_is: String,
     file_size_in_bytes: u64,
@@ -118,7 +118,7 @@ pub fn run(args: PruneArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         }
         _ => copy(&gguf, target)?,
     }
-    let report = Report {
+    let report = PruneOutput {
         output: args.output.display().to_string(),
         survey_text_is: args.texts.text_name(&survey),
         file_size_in_bytes: args.output.metadata()?.len(),
@@ -136,7 +136,7 @@ fn copy(from: &std::path::Path, target: Target) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn human(report: &Report) -> String {
+fn human(report: &PruneOutput) -> String {
     let prune = &report.prune;
     let mut table = Table::new([
         ("LEAST NEEDED", Align::Left),
