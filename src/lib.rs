@@ -4,10 +4,10 @@
 //! Follow a byte from the disk to the screen; each floor uses only those above it in this list,
 //! which `tests/house/floors.rs` holds:
 //!
-//! - [`names`], [`size`], [`words`], [`paired`], [`terminal`], [`memory`], [`folders`], [`files`]:
-//!   what a misspelt name may mean, bytes as a person writes them, counts in sentences, figures of a
-//!   parent and its child, text from elsewhere made safe to show, what the program takes, where the
-//!   user's things are, and files that are read.
+//! - [`names`], [`size`], [`words`], [`terminal`], [`memory`], [`folders`], [`files`]: what a
+//!   misspelt name may mean, bytes as a person writes them, counts in sentences, text from
+//!   elsewhere made safe to show, what the program takes, where the user's things are, and files
+//!   that are read.
 //! - [`pxi`]: PixelFS, bytes as RGB pixels in a `.pxi` file.
 //! - [`outputs`]: which files may be written.
 //! - [`model`]: PXI-LLM, a model as a `.pxi` file; GGUF in and out; tokenizer and chat template.
@@ -22,9 +22,10 @@
 //! - `serve`: the same over HTTP, as OpenAI has it.
 //! - [`training`]: a model learns through the tiles that compute its answers.
 //! - [`refit`]: a model in a file of a given size that says nearly the same.
+//! - [`experiment`]: prompts times interventions.
+//! - [`lineage`]: every child of a model, what was measured of it, and which is in use.
 //! - [`school`]: a model learns from its own answers what it can prove.
 //! - [`prune`]: a model without the heads or layers that are needed least.
-//! - [`experiment`]: prompts times interventions.
 //! - [`coach`]: tasks that do useful things to the loaded model.
 //! - [`agents`]: who does them, as entities that choose by utility, in a simulation of fixed ticks.
 //! - `world`: the map as a place: layout, camera, drawing, tours.
@@ -41,12 +42,12 @@ pub mod experiment;
 pub mod files;
 pub mod folders;
 pub mod forward;
+pub mod lineage;
 pub mod map;
 pub mod memory;
 pub mod model;
 pub mod names;
 pub mod outputs;
-pub mod paired;
 #[cfg(feature = "world")]
 pub mod panel;
 pub mod prune;

@@ -13,6 +13,7 @@ use crate::coach::reviewer::Reviewer;
 use crate::content::model::ModelFile;
 use crate::content::{Assets, Kind, Registry, review_world};
 use crate::experiment::Experiment;
+use crate::lineage::Gate;
 use crate::school::Subject;
 use crate::training::corpus::Corpus;
 #[cfg(feature = "world")]
@@ -41,6 +42,8 @@ pub fn registry() -> Registry {
     registry.register(
         Kind::new("experiment", experiment, Experiment::review).with_renamed(&[DESCRIPTION]),
     );
+    let gate = include_str!("../content/examples/gate.ron");
+    registry.register(Kind::new("gate", gate, Gate::review));
     let model = include_str!("../content/examples/model.ron");
     registry.register(Kind::new("model", model, ModelFile::review));
     registry.register(

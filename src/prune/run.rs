@@ -9,12 +9,12 @@ use sha2::{Digest, Sha256};
 use super::survey::{PruneGoal, PrunePart, survey};
 use super::{LEAST_TOKENS, PruneError, PruneProblem};
 use crate::forward::cpu::{CpuModel, CpuOptions};
+use crate::lineage::{Against, FigureKind, FigureName, MeasuredFigure};
 use crate::model::convert::convert;
 use crate::model::gguf::{Gguf, Value};
 use crate::model::pruned::{check_heads, without_heads, without_layers};
 use crate::model::{ModelError, PixelModel, hex};
-use crate::paired::PairedFigure;
-use crate::refit::{ComparedText, Divergence, ParentFigures, RefitProgress, RefitText};
+use crate::refit::{Divergence, ParentFigures, RefitProgress, RefitText, WindowFigures};
 
 /// What a pruning works with.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub struct PruneReport {
     /// What came of all of them together, on the other text.
     pub measured: Divergence,
     /// The same beside the parent, window by window: `divergence` and `loss`.
-    pub figures: Vec<PairedFigure>,
+    pub figures: Vec<MeasuredFigure>,
     /// The SHA-256 of the survey's text, in hexadecimal.
     pub survey_text: String,
     /// The SHA-256 of the other text, in hexadecimal.
@@ -95,8 +95,7 @@ pub fn run(task: &PruneTask<'_>, progress: &dyn RefitProgress) -> Result<Pruned,
     let parent = ParentFigures::of(task.parent, task.check, &|_| ())?;
     progress.done(1);
     let child = open(&gguf, &task.folder.join("child.pxi"))?;
-    let compared =
-        parent.compare_windows(&child, task.check, &crate::forward::Interventions::default())?;
+    let compared = parent.compare_windows(&child, task.check, &|_| ())?;
     progress.done(1);
     let bytes = |model: &PixelModel| {
         let size = |tensor: &crate::model::Tensor| {
@@ -109,8 +108,8 @@ pub fn run(task: &PruneTask<'_>, progress: &dyn RefitProgress) -> Result<Pruned,
         model: hex(&model.header().root),
         goal: task.goal,
         foretold: gone.iter().map(|part| part.divergence).sum(),
-        measured: compared.divergence(),
-        figures: figures(&parent, &compared, &check_text),
+        measured: Divergence::of(task.check, &compared),
+        figures: figures((&parent, task.check), &compared, &check_text),
         survey_text: digest(task.survey),
         check_text,
         bytes_before: bytes(model),
@@ -142,11 +141,19 @@ fn open(gguf: &Path, pixels: &Path) -> Result<CpuModel, PruneError> {
     Ok(CpuModel::new(Arc::new(PixelModel::open(pixels)?), options)?)
 }
 
-fn figures(parent: &ParentFigures, child: &ComparedText, text: &str) -> Vec<PairedFigure> {
-    let nothing = vec![0.0; child.divergences.len()];
+fn figures(
+    (parent, text): (&ParentFigures, &RefitText),
+    child: &[WindowFigures],
+    digest: &str,
+) -> Vec<MeasuredFigure> {
+    let of = |figure: fn(&WindowFigures) -> f64| child.iter().map(figure).collect::<Vec<_>>();
+    let figure = |kind, parent: &[f64], child: &[f64]| {
+        MeasuredFigure::paired(FigureName::plain(kind), Against::Parent, digest, [parent, child])
+    };
+    let none = vec![0.0; child.len()];
     vec![
-        PairedFigure::of("divergence", text, &nothing, &child.divergences),
-        PairedFigure::of("loss", text, &parent.losses, &child.losses),
+        figure(FigureKind::Divergence, &none, &of(|window| window.divergence)),
+        figure(FigureKind::Loss, &parent.window_losses(text), &of(|window| window.loss)),
     ]
 }
 

@@ -94,7 +94,7 @@ pub fn survey(
     let mut parts = Vec::with_capacity(all.len());
     for (layer, head) in all {
         let muted = without(model.config(), &[(layer, head)]);
-        let found: Divergence = parent.compare_with(model, text, &muted)?;
+        let found: Divergence = parent.compare_muted(model, text, &muted)?;
         let (divergence, standard_error) = (found.mean, found.standard_error);
         parts.push(PrunePart { layer, head, divergence, standard_error });
         progress.done(1);

@@ -7,8 +7,10 @@ use super::answers::{Pupil, WatchedEngine};
 use super::plain::sequence;
 use super::{Exercise, SchoolError, SchoolSettings};
 use crate::batch::Answer;
+use crate::lineage::{
+    Against, FigureKind, FigureName, Gate, GateLine, GateLineOutcome, MeasuredFigure,
+};
 use crate::model::Adapter;
-use crate::paired::{FigureLimit, PairedFigure};
 use crate::training::evaluate::score;
 
 /// The most exercises on which the variety of answers is measured; they are evenly spread.
@@ -83,39 +85,67 @@ impl Exam<'_> {
     }
 
     /// What both came to.
-    pub fn compare(&self, parent: &ExamResult, child: &ExamResult) -> Vec<PairedFigure> {
+    pub fn compare(&self, parent: &ExamResult, child: &ExamResult) -> Vec<MeasuredFigure> {
+        let of = |name, text: &str, pair: [&[f64]; 2]| {
+            MeasuredFigure::paired(name, Against::Parent, text, pair)
+        };
         let exercises = self.exercises_digest;
-        let mut figures = vec![PairedFigure::of("right", exercises, &parent.right, &child.right)];
+        let plain = FigureName::plain;
+        let pair = [&*parent.right, &*child.right];
+        let mut figures = vec![of(plain(FigureKind::ExactMatch), exercises, pair)];
         let mut kinds: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (at, exercise) in self.exercises.iter().enumerate() {
             kinds.entry(&exercise.kind).or_default().push(at);
         }
         for (kind, at) in &kinds {
-            let of =
+            let right =
                 |result: &ExamResult| at.iter().map(|&at| result.right[at]).collect::<Vec<_>>();
-            let name = format!("right.{kind}");
-            figures.push(PairedFigure::of(name, exercises, &of(parent), &of(child)));
+            let name = FigureName::of(FigureKind::ExactMatch, *kind);
+            let (parent, child) = (right(parent), right(child));
+            figures.push(of(name, exercises, [&*parent, &*child]));
         }
-        let plain = self.plain_digest;
-        figures.push(PairedFigure::of("plain_loss", plain, &parent.losses, &child.losses));
-        let (one, other) = (&parent.distinct, &child.distinct);
-        figures.push(PairedFigure::of("distinct_answers", exercises, one, other));
-        let (one, other) = (&parent.entropy, &child.entropy);
-        figures.push(PairedFigure::of("first_token_entropy", exercises, one, other));
+        let pair = [&*parent.losses, &*child.losses];
+        figures.push(of(plain(FigureKind::Loss), self.plain_digest, pair));
+        let pair = [&*parent.distinct, &*child.distinct];
+        figures.push(of(plain(FigureKind::Distinct), exercises, pair));
+        let pair = [&*parent.entropy, &*child.entropy];
+        figures.push(of(plain(FigureKind::FirstTokenEntropy), exercises, pair));
         figures
     }
 }
 
-/// The limits of a gate over these kinds: better in sum by more than the error, no kind worse by
-/// more than its own, plain text no worse, answers as varied.
-pub(super) fn limits(kinds: &BTreeSet<String>) -> Vec<(String, FigureLimit)> {
-    let kind = |kind: &String| (format!("right.{kind}"), FigureLimit::FallsAtMost(0.0));
-    let mut limits = vec![("right".to_owned(), FigureLimit::Rises)];
-    limits.extend(kinds.iter().map(kind));
-    limits.push(("plain_loss".into(), FigureLimit::RisesAtMost(MORE_LOSS)));
-    limits.push(("distinct_answers".into(), FigureLimit::KeepsShare(KEPT_VARIETY)));
-    limits.push(("first_token_entropy".into(), FigureLimit::KeepsShare(KEPT_VARIETY)));
-    limits
+/// What a gate says of these figures: better in sum by more than the error, no kind worse by more
+/// than its own, plain text no worse, answers as varied.
+pub(super) fn judge(figures: &[MeasuredFigure]) -> Vec<GateLineOutcome> {
+    let gate = Gate {
+        description: String::new(),
+        tokens: 0,
+        seed: 0,
+        exams: BTreeMap::new(),
+        lines: figures.iter().map(gate_line).collect(),
+    };
+    gate.judge(figures)
+}
+
+fn gate_line(figure: &MeasuredFigure) -> GateLine {
+    let name = &figure.name;
+    let line = GateLine {
+        figure: name.clone(),
+        better_than: None,
+        no_worse_than: None,
+        by: None,
+        at_most: None,
+        at_least: None,
+    };
+    let parent = Some(Against::Parent);
+    match name.kind {
+        FigureKind::ExactMatch if name.of.is_none() => GateLine { better_than: parent, ..line },
+        FigureKind::Loss => GateLine { no_worse_than: parent, by: Some(MORE_LOSS), ..line },
+        FigureKind::Distinct | FigureKind::FirstTokenEntropy => {
+            GateLine { at_least: Some(KEPT_VARIETY * figure.parent), ..line }
+        }
+        _ => GateLine { no_worse_than: parent, ..line },
+    }
 }
 
 fn distinct_share(answers: &[Answer]) -> f64 {

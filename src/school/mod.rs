@@ -21,7 +21,7 @@ mod tests;
 
 pub use exercises::{Exercise, SubjectExercises};
 pub use plain::PlainTexts;
-pub use report::{LearntFrom, CandidateReport, FinalExam, RoundReport, SchoolReport, SchoolText};
+pub use report::{CandidateReport, FinalExam, LearntFrom, RoundReport, SchoolReport, SchoolText};
 pub(crate) use run::child_file;
 pub use run::{SchoolTask, Taught, run};
 pub use subject::Subject;
@@ -112,6 +112,9 @@ pub enum SchoolError {
     /// Answers cannot be had.
     #[error(transparent)]
     Answers(#[from] RunError),
+    /// Exercises are no lines of data.
+    #[error(transparent)]
+    Data(#[from] crate::training::data::DataError),
     /// Nothing can be learnt.
     #[error("{0}")]
     Train(TrainError),

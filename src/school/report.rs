@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::SchoolSettings;
-use crate::paired::{FigureVerdict, PairedFigure};
+use crate::lineage::{GateLineOutcome, MeasuredFigure};
 
 /// A whole school.
 #[derive(Clone, Debug, Serialize)]
@@ -84,9 +84,9 @@ pub struct CandidateReport {
     /// Its file, where it was written.
     pub file: Option<PathBuf>,
     /// What was measured.
-    pub figures: Vec<PairedFigure>,
+    pub figures: Vec<MeasuredFigure>,
     /// What the limits say of it.
-    pub verdict: Vec<FigureVerdict>,
+    pub verdict: Vec<GateLineOutcome>,
     /// Whether all of them hold.
     pub passed: bool,
 }
@@ -95,9 +95,9 @@ pub struct CandidateReport {
 #[derive(Clone, Debug, Serialize)]
 pub struct FinalExam {
     /// What was measured.
-    pub figures: Vec<PairedFigure>,
+    pub figures: Vec<MeasuredFigure>,
     /// What the same limits say of it.
-    pub verdict: Vec<FigureVerdict>,
+    pub verdict: Vec<GateLineOutcome>,
     /// Whether all of them hold.
     pub holds: bool,
 }

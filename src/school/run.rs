@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use super::answers::Pupil;
 use super::exercises::digest as exercises_digest;
-use super::measure::{Exam, ExamResult, limits};
+use super::measure::{Exam, ExamResult, judge};
 use super::plain::digest as plain_digest;
-use super::report::{LearntFrom, CandidateReport, FinalExam, RoundReport, SchoolReport, SchoolText};
+use super::report::{
+    CandidateReport, FinalExam, LearntFrom, RoundReport, SchoolReport, SchoolText,
+};
 use super::sample::{Samples, lines, true_answers};
 use super::teach::teach;
 use super::{
@@ -17,8 +19,8 @@ use super::{
 };
 use crate::batch::ModelText;
 use crate::forward::cpu::{CpuModel, CpuOptions};
+use crate::lineage::passes;
 use crate::model::{Adapter, Encoding, PixelModel, hex};
-use crate::paired::{FigureVerdict, judge};
 use crate::pxi::Target;
 
 /// Rounds that may fail one after another.
@@ -229,13 +231,13 @@ impl<'a> School<'a> {
         let gate = self.gate();
         let result = gate.of(&self.pupil(), Some(&adapter), (settings, what))?;
         let figures = gate.compare(parent, &result);
-        let verdict = judge(&limits(&self.exercises.kinds()), &figures);
+        let verdict = judge(&figures);
         let report = CandidateReport {
             learnt,
             lines: lines.len(),
             adapter: hex(&adapter.digest()),
             file: self.write(&adapter, round, learnt)?,
-            passed: all_hold(&verdict),
+            passed: passes(&verdict),
             figures,
             verdict,
         };
@@ -267,8 +269,8 @@ impl<'a> School<'a> {
             let model = exam.of(&pupil, None, (settings, "the model, report"))?;
             let child = exam.of(&pupil, Some(adapter), (settings, "the child, report"))?;
             let figures = exam.compare(&model, &child);
-            let verdict = judge(&limits(&self.exercises.kinds()), &figures);
-            let holds = all_hold(&verdict);
+            let verdict = judge(&figures);
+            let holds = passes(&verdict);
             final_exam = Some(FinalExam { figures, verdict, holds });
         }
         let report = SchoolReport {
@@ -289,10 +291,6 @@ impl<'a> School<'a> {
 /// The file of a round's child, in the folder of children.
 pub(crate) fn child_file(subject: &str, round: u32) -> String {
     format!("{subject}-round-{round}.gguf")
-}
-
-fn all_hold(verdict: &[FigureVerdict]) -> bool {
-    verdict.iter().all(|line| line.holds)
 }
 
 fn texts(exercises: &SubjectExercises, plain: &PlainTexts) -> Vec<SchoolText> {

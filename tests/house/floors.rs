@@ -9,7 +9,7 @@ use crate::files;
 /// The floors, the lowest first. What stands on one line may not use each other. `src/lib.rs` and
 /// ARCHITECTURE.md quote this list, which is the only one.
 const FLOORS: &[&[&str]] = &[
-    &["names", "size", "words", "paired", "terminal", "memory", "folders", "files"],
+    &["names", "size", "words", "terminal", "memory", "folders", "files"],
     &["pxi"],
     &["outputs"],
     &["model", "map"],
@@ -19,8 +19,9 @@ const FLOORS: &[&[&str]] = &[
     &["engine"],
     &["batch"],
     &["serve", "training", "refit"],
-    &["school", "prune"],
     &["experiment"],
+    &["lineage"],
+    &["school", "prune"],
     &["coach"],
     &["agents"],
     &["world"],

@@ -14,6 +14,7 @@ use super::table::{Align, Table};
 use super::texts::{Bars, TextsArgs};
 use crate::content::assets::Assets;
 use crate::forward::cpu::{CpuModel, CpuOptions};
+use crate::lineage::FigureKind;
 use crate::model::convert::convert;
 use crate::model::gguf::{Gguf, Value};
 use crate::model::resolve::parts;
@@ -164,8 +165,9 @@ fn human(report: &PruneOutput) -> String {
         100.0 * found.same_best,
         found.loss,
     ));
-    if let Some(loss) = prune.figures.iter().find(|figure| figure.name == "loss") {
-        text.push_str(&format!(" ({:+.4} \u{b1}{:.4})", loss.difference, loss.standard_error));
+    let loss = prune.figures.iter().find(|figure| figure.name.kind == FigureKind::Loss);
+    if let Some(loss) = loss {
+        text.push_str(&format!(" ({:+.4} \u{b1}{:.4})", loss.difference, loss.error));
     }
     text.push_str(&format!(
         "\n{}: {} -> {} of tensors, in {:.1} s\n",

@@ -14,7 +14,7 @@ use super::run::interruptible;
 use super::table::{Align, Table};
 use crate::batch::ModelText;
 use crate::content::assets::Assets;
-use crate::paired::{FigureVerdict, PairedFigure};
+use crate::lineage::{FigureKind, GateLineOutcome, MeasuredFigure};
 use crate::pxi::AtomicFile;
 use crate::school::{
     CandidateReport, PlainTexts, RoundReport, SchoolError, SchoolProgress, SchoolReport,
@@ -252,7 +252,11 @@ fn human(report: &SchoolReport) -> String {
         ]);
         for figure in &exam.figures {
             let verdict = limit_of(&exam.verdict, figure);
-            table.row([figure.name.clone(), value(figure, figure.parent), cell(figure, verdict)]);
+            table.row([
+                figure.name.to_string(),
+                value(figure, figure.parent),
+                cell(figure, verdict),
+            ]);
         }
         text.push_str(&table.render());
         text.push('\n');
@@ -291,7 +295,7 @@ fn round_table(round: &RoundReport) -> String {
         };
         let [verified, unchecked, truth] = [0, 1, 2].map(|place| of(round.candidates.get(place)));
         let before = value(figure, figure.parent);
-        table.row([figure.name.clone(), before, verified, unchecked, truth]);
+        table.row([figure.name.to_string(), before, verified, unchecked, truth]);
     }
     let of = |say: fn(&CandidateReport) -> String| {
         [0, 1, 2].map(|place| round.candidates.get(place).map_or_else(String::new, say))
@@ -305,30 +309,33 @@ fn round_table(round: &RoundReport) -> String {
     text
 }
 
-fn limit_of<'v>(verdict: &'v [FigureVerdict], figure: &PairedFigure) -> Option<&'v FigureVerdict> {
-    verdict.iter().find(|line| line.figure == figure.name)
+fn limit_of<'v>(
+    verdict: &'v [GateLineOutcome],
+    figure: &MeasuredFigure,
+) -> Option<&'v GateLineOutcome> {
+    verdict.iter().find(|line| line.line.figure == figure.name)
 }
 
 /// A figure as people read it: shares of exercises in hundredths.
-fn value(figure: &PairedFigure, value: f64) -> String {
+fn value(figure: &MeasuredFigure, value: f64) -> String {
     match is_share(figure) {
         true => format!("{:.1} %", 100.0 * value),
         false => format!("{value:.3}"),
     }
 }
 
-fn is_share(figure: &PairedFigure) -> bool {
-    figure.name.starts_with("right") || figure.name == "distinct_answers"
+fn is_share(figure: &MeasuredFigure) -> bool {
+    matches!(figure.name.kind, FigureKind::ExactMatch | FigureKind::Distinct)
 }
 
 /// A child's figure, how far it is from its parent's, and whether its limit holds.
-fn cell(figure: &PairedFigure, verdict: Option<&FigureVerdict>) -> String {
+fn cell(figure: &MeasuredFigure, verdict: Option<&GateLineOutcome>) -> String {
     let (factor, digits) = if is_share(figure) { (100.0, 1) } else { (1.0, 3) };
     let mark = if verdict.is_some_and(|line| !line.holds) { " !" } else { "  " };
     format!(
         "{} ({:+.digits$} \u{b1}{:.digits$}){mark}",
         value(figure, figure.child),
         factor * figure.difference,
-        factor * figure.standard_error,
+        factor * figure.error,
     )
 }
