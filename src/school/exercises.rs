@@ -8,11 +8,10 @@ use sha2::{Digest, Sha256};
 
 use super::{SchoolError, SchoolProblem, SchoolSettings, Subject};
 use crate::batch::{ModelText, Prompt, TextModel};
-use crate::lineage::ExamLines;
 use crate::model::{PixelModel, hex};
 use crate::names::number_of;
 use crate::training::corpus::{CorpusLine, generate};
-use crate::training::data::{Checker, DataOptions, Dataset, TargetChoice};
+use crate::training::data::Checker;
 
 /// The fewest exercises of a kind in the pool, and in each part that is held out: with fewer an
 /// error says nothing.
@@ -142,33 +141,6 @@ impl SubjectExercises {
     pub fn kinds(&self) -> BTreeSet<String> {
         self.gate.iter().map(|it| it.kind.clone()).collect()
     }
-}
-
-/// Exercises of the gate as the exam of a lineage's gate, with their kinds.
-///
-/// # Errors
-/// The subject has too few, or one does not fit the model.
-pub fn exam(
-    subject: &Subject,
-    model: &PixelModel,
-    text: &ModelText,
-    settings: &SchoolSettings,
-) -> Result<ExamLines, SchoolError> {
-    let exercises = SubjectExercises::new(subject, model, text, settings)?.gate;
-    let lines: String = exercises
-        .iter()
-        .map(|Exercise { prompt, answer, check, .. }| {
-            let line = serde_json::json!({
-                "prompt": prompt, "completion": answer, "check": check
-            });
-            format!("{line}\n")
-        })
-        .collect();
-    let context = model.config().context_length as usize;
-    let targets = TargetChoice::Auto;
-    let options = DataOptions { targets, end: true, context, truncate: false };
-    let data = Dataset::parse(subject.title.clone(), lines.as_bytes(), text, &options)?;
-    Ok(ExamLines { data, kinds: exercises.into_iter().map(|exercise| exercise.kind).collect() })
 }
 
 /// The SHA-256 of exercises, in hexadecimal.

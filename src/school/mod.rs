@@ -112,9 +112,6 @@ pub enum SchoolError {
     /// Answers cannot be had.
     #[error(transparent)]
     Answers(#[from] RunError),
-    /// Exercises are no lines of data.
-    #[error(transparent)]
-    Data(#[from] crate::training::data::DataError),
     /// Nothing can be learnt.
     #[error("{0}")]
     Train(TrainError),

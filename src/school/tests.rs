@@ -102,20 +102,6 @@ fn subjects_of_the_program_hold_out_what_is_never_in_the_pool() {
 }
 
 #[test]
-fn an_exam_has_the_exercises_of_the_gate_with_their_kinds() {
-    let (model, text) = seedling();
-    let (subject, settings) = (subject("sums"), small());
-    let exam = exercises::exam(&subject, &model, &text, &settings).unwrap();
-    let made = SubjectExercises::new(&subject, &model, &text, &settings).unwrap();
-    assert_eq!(exam.kinds.len(), made.gate.len());
-    for ((example, exercise), kind) in exam.data.examples.iter().zip(&made.gate).zip(&exam.kinds) {
-        let question = example.question.as_ref().unwrap();
-        assert_eq!((&question.answer, kind), (&exercise.answer, &exercise.kind));
-        assert_eq!(question.prompt, exercise.tokens);
-    }
-}
-
-#[test]
 fn letters_are_sorted_and_counted() {
     let (model, text) = seedling();
     let made =
