@@ -14,6 +14,7 @@ use crate::content::model::ModelFile;
 use crate::content::{Assets, Kind, Registry, review_world};
 use crate::experiment::Experiment;
 use crate::lineage::Gate;
+use crate::school::Subject;
 use crate::training::corpus::Corpus;
 #[cfg(feature = "world")]
 use crate::world::content as window;
@@ -54,6 +55,8 @@ pub fn registry() -> Registry {
             .with_commands::<Reviewer>(|reviewer| vec![reviewer.command_line()])
             .with_renamed(&[("line", "command")]),
     );
+    let subject = include_str!("../content/examples/subject.ron");
+    registry.register(Kind::new("subject", subject, Subject::review));
     let world = include_str!("../content/examples/world.ron");
     registry.register(Kind::new("world", world, review_world).with_renamed(&[DESCRIPTION]));
     window_kinds().into_iter().for_each(|kind| registry.register(kind));

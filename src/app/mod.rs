@@ -14,7 +14,7 @@ use cli::{
     bench, cache, chat, coach, convert, corpus, evaluate, experiment, fs, inspect, lineage, map,
     merge, mods,
     output::{self, Exit, Output},
-    pages, perplexity, refit, run, simulate, suggest, train, verify,
+    pages, perplexity, prune, refit, run, school, simulate, suggest, train, verify,
 };
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -94,6 +94,8 @@ enum Command {
     Merge(merge::MergeArgs),
     /// Write a model in fewer bytes that says nearly the same.
     Refit(refit::RefitArgs),
+    /// Write a model without the heads or layers that it needs least.
+    Prune(prune::PruneArgs),
     /// Measure how fast a model answers here, and where the time goes.
     Bench(bench::BenchArgs),
     /// Give the model work to do: tasks in phases, each accepted by a check.
@@ -104,6 +106,8 @@ enum Command {
     Mods(mods::ModsArgs),
     /// Teach a model from lines of JSON: an adapter that llama.cpp takes too.
     Train(Box<train::TrainArgs>),
+    /// Have a model learn from its own answers what it can prove.
+    School(school::SchoolArgs),
     /// Make lines of training data out of templates.
     Corpus(corpus::CorpusArgs),
     /// Measure a model's loss and exact answers on lines of JSON.
@@ -214,7 +218,8 @@ pub fn main() -> ExitCode {
     let assets = kinds::assets().with_folder(arguments.assets.clone()).with_mods(mods);
     let uses_mods = match &arguments.command {
         Some(command) => {
-            matches!(command, Command::Coach(_) | Command::Corpus(_) | Command::Lineage(_))
+            use Command::{Coach, Corpus, Lineage, School};
+            matches!(command, Coach(_) | Corpus(_) | Lineage(_) | School(_))
         }
         None => arguments.uses_mods(),
     };
@@ -260,6 +265,8 @@ fn run_mode(arguments: Arguments, assets: &Assets, out: &mut Output) -> anyhow::
         Some(Command::Map(args)) => map::run(args, out),
         Some(Command::Merge(args)) => merge::run(args, assets, out),
         Some(Command::Refit(args)) => refit::run(args, assets, out),
+        Some(Command::Prune(args)) => prune::run(args, assets, out),
+        Some(Command::School(args)) => school::run(&args, assets, out),
         Some(Command::Verify(args)) => verify::run(args, assets, out),
         Some(Command::Bench(args)) => bench::run(args, assets, out),
         Some(Command::Coach(args)) => coach::run(args, assets, out),

@@ -127,6 +127,20 @@ pub enum TaskAction {
         #[serde(default)]
         gate: Option<String>,
     },
+    /// Holds a school on the current model; what its last round taught is a candidate.
+    SchoolRound {
+        /// What is learnt, a content of mods.
+        subject: String,
+        /// The most rounds.
+        #[serde(default = "default_rounds")]
+        rounds: u32,
+        /// What everything that is drawn follows from.
+        #[serde(default = "default_seed")]
+        seed: u64,
+        /// What is to judge it.
+        #[serde(default = "default_school_gate")]
+        gate: String,
+    },
     /// Has the gate measure a candidate of the lineage, and promotes it if it passes: with a
     /// person's leave, or at once where the user's settings say so.
     Promote {
@@ -261,13 +275,21 @@ fn default_refit_gate() -> String {
     "refit".into()
 }
 
+const fn default_rounds() -> u32 {
+    1
+}
+
+fn default_school_gate() -> String {
+    "school".into()
+}
+
 const fn default_rank() -> u32 {
     8
 }
 
 impl TaskAction {
     /// The name of every action, as it is written in files.
-    pub(crate) const NAMES: [&'static str; 29] = [
+    pub(crate) const NAMES: [&'static str; 30] = [
         "verify_tiles",
         "survey_statistics",
         "compression_ratios",
@@ -290,6 +312,7 @@ impl TaskAction {
         "survey_sensitivity",
         "refit",
         "merge_adapter",
+        "school_round",
         "promote",
         "survey_layers",
         "lineage_picture",
@@ -324,6 +347,7 @@ impl TaskAction {
             Self::SurveySensitivity { .. } => "survey_sensitivity",
             Self::Refit { .. } => "refit",
             Self::MergeAdapter { .. } => "merge_adapter",
+            Self::SchoolRound { .. } => "school_round",
             Self::Promote { .. } => "promote",
             Self::SurveyLayers { .. } => "survey_layers",
             Self::LineagePicture => "lineage_picture",
@@ -362,6 +386,7 @@ impl fmt::Display for TaskAction {
             | Self::Evaluate { corpus, .. }
             | Self::MergeAdapter { corpus, .. } => write!(formatter, "{} {corpus}", self.name()),
             Self::Refit { bits, .. } => write!(formatter, "refit {bits} bits"),
+            Self::SchoolRound { subject, .. } => write!(formatter, "school_round {subject}"),
             Self::Promote { made_by } => write!(formatter, "promote what {made_by} made"),
             Self::FineTune(how) => write!(formatter, "fine_tune {}", how.corpus),
             other => formatter.write_str(other.name()),

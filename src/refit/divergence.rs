@@ -51,7 +51,7 @@ impl ParentFigures {
         let mut logs = Vec::new();
         let (mut sum, mut count) = (0.0, 0usize);
         for window in &text.windows {
-            let of_window = log_probabilities(parent, window)?;
+            let of_window = log_probabilities(parent, window, &Interventions::default())?;
             for (place, next) in window.iter().skip(1).enumerate() {
                 sum -= f64::from(of_window[place * vocab + *next as usize]);
                 count += 1;
@@ -67,23 +67,20 @@ impl ParentFigures {
     /// # Errors
     /// The model cannot compute.
     pub fn compare(&self, child: &CpuModel, text: &RefitText) -> Result<Divergence, ForwardError> {
-        let windows = self.compare_windows(child, text, &|_| ())?;
-        let of_windows: Vec<f64> = windows.iter().map(|window| window.divergence).collect();
-        let (mean, standard_error) = mean_and_error(&of_windows);
-        let (mut same, mut loss, mut places, mut scored) = (0.0, 0.0, 0.0, 0.0);
-        for (window, found) in text.windows.iter().zip(&windows) {
-            let length = window.len() as f64;
-            same += found.same_best * length;
-            places += length;
-            loss += found.loss * (length - 1.0);
-            scored += length - 1.0;
-        }
-        Ok(Divergence {
-            mean,
-            standard_error,
-            same_best: same / f64::max(places, 1.0),
-            loss: loss / f64::max(scored, 1.0),
-        })
+        Ok(Divergence::of(text, &self.compare_windows(child, text, &|_| ())?))
+    }
+
+    /// The same of a model some of whose heads or layers are muted.
+    ///
+    /// # Errors
+    /// The model cannot compute.
+    pub fn compare_muted(
+        &self,
+        model: &CpuModel,
+        text: &RefitText,
+        muted: &Interventions,
+    ) -> Result<Divergence, ForwardError> {
+        Ok(Divergence::of(text, &self.windows_of((model, muted), text, &|_| ())?))
     }
 
     /// Asks a child the same text, window by window: what is compared in pairs. `told` hears of the
@@ -97,9 +94,18 @@ impl ParentFigures {
         text: &RefitText,
         told: &dyn Fn(usize),
     ) -> Result<Vec<WindowFigures>, ForwardError> {
+        self.windows_of((child, &Interventions::default()), text, told)
+    }
+
+    fn windows_of(
+        &self,
+        (child, muted): (&CpuModel, &Interventions),
+        text: &RefitText,
+        told: &dyn Fn(usize),
+    ) -> Result<Vec<WindowFigures>, ForwardError> {
         let vocab = self.vocab;
         let of_window = |(window, parent): (&Vec<u32>, &Vec<f32>)| {
-            let child = log_probabilities(child, window)?;
+            let child = log_probabilities(child, window, muted)?;
             let pairs = parent.par_chunks_exact(vocab).zip(child.par_chunks_exact(vocab));
             let figures: Vec<(f64, bool)> =
                 pairs.map(|(p, q)| (divergence(p, q), best(p) == best(q))).collect();
@@ -122,6 +128,28 @@ impl ParentFigures {
     }
 }
 
+impl Divergence {
+    /// Over all windows of a text.
+    pub fn of(text: &RefitText, windows: &[WindowFigures]) -> Self {
+        let of_windows: Vec<f64> = windows.iter().map(|window| window.divergence).collect();
+        let (mean, standard_error) = mean_and_error(&of_windows);
+        let (mut same, mut loss, mut places, mut scored) = (0.0, 0.0, 0.0, 0.0);
+        for (window, found) in text.windows.iter().zip(windows) {
+            let length = window.len() as f64;
+            same += found.same_best * length;
+            places += length;
+            loss += found.loss * (length - 1.0);
+            scored += length - 1.0;
+        }
+        Self {
+            mean,
+            standard_error,
+            same_best: same / f64::max(places, 1.0),
+            loss: loss / f64::max(scored, 1.0),
+        }
+    }
+}
+
 /// What came of a child in one window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WindowFigures {
@@ -141,10 +169,14 @@ fn loss_of(window: &[u32], logs: &[f32], vocab: usize) -> f64 {
 }
 
 /// The logarithms of probabilities at each place of a window, one after the other.
-fn log_probabilities(model: &CpuModel, window: &[u32]) -> Result<Vec<f32>, ForwardError> {
+fn log_probabilities(
+    model: &CpuModel,
+    window: &[u32],
+    muted: &Interventions,
+) -> Result<Vec<f32>, ForwardError> {
     let mut cache = KvCache::new(model.config(), 1, window.len());
     let columns = columns_of(window);
-    let logits = model.forward(&mut cache, &columns, &Interventions::default(), None)?;
+    let logits = model.forward(&mut cache, &columns, muted, None)?;
     let vocab = model.config().vocab_size as usize;
     let mut logs = vec![0.0; window.len() * vocab];
     let rows: Vec<(usize, &[f32])> = logits.iter().collect();

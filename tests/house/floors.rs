@@ -21,6 +21,7 @@ const FLOORS: &[&[&str]] = &[
     &["serve", "training", "refit"],
     &["experiment"],
     &["lineage"],
+    &["school", "prune"],
     &["coach"],
     &["agents"],
     &["world"],

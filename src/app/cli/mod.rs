@@ -29,13 +29,16 @@ pub mod output;
 pub mod pages;
 pub mod perplexity;
 pub mod prompt_cache;
+pub mod prune;
 pub mod refit;
 pub mod run;
+pub mod school;
 #[cfg(feature = "serve")]
 pub mod serve;
 pub mod simulate;
 pub mod suggest;
 mod table;
+mod texts;
 pub mod train;
 pub mod verify;
 

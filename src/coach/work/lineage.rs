@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::school::AllExams;
 use super::teach::adapter_path;
 use super::{ModelContext, PauseToken, ProgressListener, TaskReport, WorkError, WorkResult};
 use crate::coach::FineTune;
@@ -67,7 +68,6 @@ impl<'a, 'b> Slices<'a, 'b> {
     }
 
     /// Waits while work is held; whether it goes on.
-    #[expect(dead_code, reason = "a school asks it")]
     pub fn passes(&self) -> bool {
         self.token.pass()
     }
@@ -297,7 +297,7 @@ pub(super) fn merge_adapter(
     progress("the adapter is written into the weights".into());
     let written = MergedCandidate { adapter, laid, how, text, gate };
     let (child, survives) = merge_and_propose(context, worker, &own, (written, start))?;
-    let share = 100.0 * survives;
+    let share = 100.0 * survives.max(0.0);
     let what = format!("with what it learnt from {corpus}, of which {share:.0} % survives,");
     Ok(proposed(&child, &what).with("survives", survives))
 }
@@ -380,7 +380,7 @@ pub(in crate::coach) fn promote(
         return Err(WorkError::Other("no exams are known to this work".into()));
     };
     let slices = Slices::new(context, progress);
-    let exams = CorpusExams { assets };
+    let exams = AllExams { corpora: CorpusExams { assets } };
     let (store, founder) = (&own.store, &context.model);
     let judge = Judge { store, founder, exams: &exams, listener: &slices };
     let by_person = may_promote(&child);

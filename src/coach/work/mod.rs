@@ -14,6 +14,7 @@ pub(super) mod lineage;
 mod pause_token;
 mod plain;
 pub mod process;
+mod school;
 mod storage;
 mod teach;
 mod twins;
@@ -268,6 +269,9 @@ impl ModelContext {
             TaskAction::MergeAdapter { corpus, gate } => {
                 let gate = gate.as_ref().unwrap_or(corpus);
                 lineage::merge_adapter(self, worker, (corpus, gate), progress)
+            }
+            TaskAction::SchoolRound { subject, rounds, seed, gate } => {
+                school::round(self, worker, (subject, gate), (*rounds, *seed), progress)
             }
             TaskAction::SurveyLayers { tokens, seed } => {
                 layers::survey(self, (*tokens, *seed), progress)

@@ -118,11 +118,8 @@ impl ExamSource for AllExams<'_> {
         let subject: Subject =
             self.corpora.assets.content("subject", name).map_err(|error| words(&error))?;
         let text = crate::batch::ModelText::new(model).map_err(|error| words(&error))?;
-        let settings = SchoolSettings {
-            held_out: *exercises,
-            seed: *seed,
-            ..SchoolSettings::default()
-        };
+        let settings =
+            SchoolSettings { held_out: *exercises, seed: *seed, ..SchoolSettings::default() };
         let made = SubjectExercises::new(&subject, model, &text, &settings);
         let made = made.map_err(|error| words(&error))?.gate;
         let line = |exercise: &crate::school::Exercise| {

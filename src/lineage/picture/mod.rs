@@ -145,6 +145,10 @@ fn caption(picture: &mut Picture, lineage: &Lineage, child: &LineageEntry, spot:
     lines.push((Pen::new(size, WORDS), made(child)));
     lines.extend(measured(child).map(|text| (Pen::new(size * 0.92, FAINT), text)));
     let mut y = spot.bottom() + size * 0.6;
+    // Canals pass beneath words.
+    let across = lines.iter().map(|(pen, text)| pen.width(text)).fold(0.0, f32::max);
+    let down = lines.iter().map(|(pen, _)| pen.line()).sum::<f32>();
+    shapes::shade(picture, [spot.x - across / 2.0, y, across, down], NIGHT);
     for (pen, text) in lines {
         let x = spot.x - pen.width(&text) / 2.0;
         pen.write(picture, [x.max(2.0), y], &text);
@@ -183,7 +187,7 @@ fn measured(child: &LineageEntry) -> impl Iterator<Item = String> + use<> {
 
 fn figure_words(figure: &MeasuredFigure) -> String {
     let name = &figure.name;
-    let arrow = |before: String, after: String| format!("{before} \u{2192} {after}");
+    let arrow = |before: String, after: String| format!("{before} to {after}");
     let shown = match name.kind {
         FigureKind::Bytes => {
             let size = |bytes: f64| MemorySize(bytes as u64).to_string();
@@ -198,7 +202,8 @@ fn figure_words(figure: &MeasuredFigure) -> String {
         }
         _ => arrow(format!("{:.4}", figure.parent), format!("{:.4}", figure.child)),
     };
-    format!("{name} {shown}").replace('_', " ")
+    let name = name.to_string().replace('_', " ").replace('.', ", ");
+    format!("{name}: {shown}")
 }
 
 fn head(picture: &mut Picture, lineage: &Lineage, children: &[LineageEntry]) {

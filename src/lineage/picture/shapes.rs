@@ -110,6 +110,21 @@ pub(super) fn hatch(picture: &mut Picture, coast: &Coast, colour: Rgb) {
     }
 }
 
+/// Night over a place for words, fading out around it.
+pub(super) fn shade(picture: &mut Picture, [x, y, width, height]: [f32; 4], colour: Rgb) {
+    const SOFT: f32 = 12.0;
+    let range = |from: f32, size: f32, most: u32| {
+        (from - SOFT).max(0.0) as u32..((from + size + SOFT) as u32).min(most)
+    };
+    for py in range(y, height, picture.height) {
+        for px in range(x, width, picture.width) {
+            let beyond = |at: f32, from: f32, size: f32| (from - at).max(at - from - size).max(0.0);
+            let far = beyond(px as f32, x, width).hypot(beyond(py as f32, y, height));
+            picture.mix(px, py, colour, 0.88 * (1.0 - far / SOFT).max(0.0));
+        }
+    }
+}
+
 /// A canal along a curve of four points.
 pub(super) fn canal(picture: &mut Picture, way: [[f32; 2]; 4], (colour, width): (Rgb, f32)) {
     let length: f32 =
