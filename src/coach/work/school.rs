@@ -15,6 +15,7 @@ use crate::model::{Adapter, PixelModel};
 use crate::school::{
     LearntFrom, SchoolProgress, SchoolSettings, SchoolTask, Subject, SubjectExercises, run,
 };
+use crate::training::corpus::{CorpusLine, to_json_lines};
 use crate::training::data::{DataOptions, Dataset, TargetChoice};
 
 impl SchoolProgress for Slices<'_, '_> {
@@ -122,17 +123,17 @@ impl ExamSource for AllExams<'_> {
             SchoolSettings { held_out: *exercises, seed: *seed, ..SchoolSettings::default() };
         let made = SubjectExercises::new(&subject, model, &text, &settings);
         let made = made.map_err(|error| words(&error))?.gate;
-        let line = |exercise: &crate::school::Exercise| {
-            let (prompt, completion) = (&exercise.prompt, &exercise.answer);
-            let check = &exercise.check;
-            serde_json::json!({"prompt": prompt, "completion": completion, "check": check})
-                .to_string()
+        let line = |exercise: &crate::school::Exercise| CorpusLine {
+            prompt: exercise.prompt.clone(),
+            completion: exercise.answer.clone(),
+            check: exercise.check.clone(),
         };
-        let lines = made.iter().map(line).collect::<Vec<_>>().join("\n");
+        let lines = made.iter().map(line).collect::<Vec<_>>();
+        let lines = to_json_lines(&lines).map_err(|error| words(&error))?;
         let context = model.config().context_length as usize;
         let options =
             DataOptions { targets: TargetChoice::Auto, end: true, context, truncate: false };
-        let data = Dataset::parse(format!("{name}, held out"), lines.as_bytes(), &text, &options)
+        let data = Dataset::parse(format!("{name}, held out"), &lines, &text, &options)
             .map_err(|error| words(&error))?;
         let kinds = made.into_iter().map(|exercise| exercise.kind).collect();
         Ok(ExamLines { data, kinds })
