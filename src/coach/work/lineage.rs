@@ -332,7 +332,18 @@ pub(super) fn merge_and_propose(
 
 fn propose(store: &LineageStore, proposal: LineageProposal) -> WorkResult<LineageEntry> {
     let settings = LineageSettings::of_user().map_err(WorkError::other)?;
-    Ok(store.propose(proposal, &settings)?)
+    match store.propose(proposal, &settings) {
+        // Whoever made it was stopped before the queue knew: it is the same one, and waits.
+        Err(LineageError::Known { child, verdict }) if is_open(verdict) => {
+            let known = store.read()?.now(&child);
+            known.ok_or_else(|| LineageError::UnknownChild(child).into())
+        }
+        proposed => Ok(proposed?),
+    }
+}
+
+const fn is_open(verdict: LineageVerdict) -> bool {
+    matches!(verdict, LineageVerdict::Candidate | LineageVerdict::Passed)
 }
 
 pub(super) fn proposed(child: &LineageEntry, what: &str) -> TaskReport {
@@ -396,14 +407,16 @@ pub(in crate::coach) fn promote(
     if judged.passes { Ok(Promotion::Asks(child)) } else { Ok(Promotion::Judged(Box::new(judged))) }
 }
 
-/// The oldest candidate of an action that is neither promoted nor rejected.
+/// The oldest candidate of an action that is neither promoted nor rejected: of the current model,
+/// if there is one.
 fn open_candidate(lineage: &Lineage, made_by: &str) -> WorkResult<String> {
-    let is_open = |child: &LineageEntry| {
-        let is_open = matches!(child.verdict, LineageVerdict::Candidate | LineageVerdict::Passed);
-        is_open && child.how.action == made_by
+    let children = lineage.children();
+    let open = || {
+        let of_action = |child: &&LineageEntry| child.how.action == made_by;
+        children.iter().filter(|child| is_open(child.verdict)).filter(of_action)
     };
-    let child = lineage.children().into_iter().find(is_open);
-    child.map(|child| child.child).ok_or_else(|| {
+    let child = open().find(|child| child.base() == lineage.current()).or_else(|| open().next());
+    child.map(|child| child.child.clone()).ok_or_else(|| {
         WorkError::Other(format!("{made_by} has made no candidate that is not judged"))
     })
 }
