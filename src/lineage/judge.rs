@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::document::Lineage;
 use super::entry::{GateUse, LineageEntry, LineageVerdict, MadeBy, TextRole, short};
 use super::error::LineageError;
-use super::measure::{Compared, ExamSource, FoundFigures, MeasureListener, Measurement};
+use super::measure::{ChildMeasurement, Compared, ExamSource, FoundFigures, MeasureListener};
 use super::store::LineageStore;
 use super::texts::disjoint;
 use crate::model::PixelModel;
@@ -135,7 +135,7 @@ impl Judge<'_> {
         let parent = self.store.open(lineage, &base, founder)?;
         let model = self.store.open(lineage, child, founder)?;
         let models = Compared { founder, parent: &parent, child: &model };
-        Measurement::new(models, &gate.data, self.exams, self.listener).run(role)
+        ChildMeasurement::new(models, &gate.data, self.exams, self.listener).run(role)
     }
 
     fn note(

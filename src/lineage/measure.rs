@@ -71,7 +71,7 @@ pub struct FoundFigures {
 }
 
 /// Measures everything that a gate asks of a child.
-pub struct Measurement<'a> {
+pub struct ChildMeasurement<'a> {
     models: Compared<'a>,
     gate: &'a Gate,
     exams: &'a dyn ExamSource,
@@ -82,7 +82,7 @@ fn computing(model: &Arc<PixelModel>) -> Result<CpuModel, LineageError> {
     Ok(CpuModel::new(Arc::clone(model), CpuOptions::default())?)
 }
 
-impl<'a> Measurement<'a> {
+impl<'a> ChildMeasurement<'a> {
     /// Of some models by a gate.
     pub fn new(
         models: Compared<'a>,

@@ -34,7 +34,9 @@ pub use exams::{CorpusExams, parts_of, tokens_of};
 pub use figure::{Against, FigureKind, FigureName, MeasuredFigure, UnknownFigure};
 pub use gate::{Gate, GateExam, GateLine, GateLineOutcome, passes};
 pub use judge::{Judge, Judgement};
-pub use measure::{Compared, ExamLines, ExamSource, FoundFigures, MeasureListener, Measurement};
+pub use measure::{
+    ChildMeasurement, Compared, ExamLines, ExamSource, FoundFigures, MeasureListener,
+};
 pub use picture::paint;
 pub use store::{
     CHILDREN_FOLDER, LINEAGE_FILE, LineageProposal, LineageStore, base, digest_of, name_of,

@@ -371,6 +371,15 @@ mod tests {
             heads.cells.iter().any(|(_, value)| heads.part(*value).abs() == 1.0),
             "the largest has the full colour"
         );
+        context
+            .perform(&TaskAction::SurveySensitivity { tokens: 256, seed: 1 }, &mut |_| ())
+            .unwrap();
+        assert!(overlays.load(folder.path(), &model).is_empty());
+        let sensitivity = overlays.all.last().unwrap();
+        assert_eq!(sensitivity.name, "sensitivity");
+        let tiles: u32 = matrices(&model).map(|at| model.tensors()[at].tiles().len() as u32).sum();
+        assert!(sensitivity.cells.len() as u32 >= tiles, "every matrix has its colour");
+        assert!(sensitivity.cells.iter().all(|(_, value)| *value > 0.0));
     }
 
     #[test]

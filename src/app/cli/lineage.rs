@@ -167,13 +167,13 @@ pub fn run(args: LineageArgs, assets: &Assets, out: &mut Output) -> anyhow::Resu
         }
         Some(LineageCommand::Back) => {
             let lineage = family.store.back(&MadeBy::a_person())?;
-            out.print(&show::Listed::new(&lineage, &family.store), show::list)?;
+            out.print(&show::ListedFamily::new(&lineage, &family.store), show::list)?;
             Ok(Exit::Ok)
         }
         Some(LineageCommand::Delete { digest }) => {
             let child = family.store.read()?.find(&digest)?.to_owned();
             let lineage = family.store.delete(&child, &MadeBy::a_person())?;
-            out.print(&show::Listed::new(&lineage, &family.store), show::list)?;
+            out.print(&show::ListedFamily::new(&lineage, &family.store), show::list)?;
             Ok(Exit::Ok)
         }
         Some(LineageCommand::Write { digest, output, overwrite }) => {
@@ -205,7 +205,7 @@ impl Family<'_> {
             let picture = paint(&lineage, &self.store, &self.founder)?;
             picture.write_png(Target::new(&path, overwrite))?;
         }
-        let listed = show::Listed::new(&lineage, &self.store);
+        let listed = show::ListedFamily::new(&lineage, &self.store);
         out.print(&listed, show::list)?;
         for problem in &listed.problems {
             print_note(problem);

@@ -13,27 +13,27 @@ use crate::terminal::one_line;
 
 /// A whole lineage, as it is printed.
 #[derive(Serialize)]
-pub struct Listed {
+pub struct ListedFamily {
     name: String,
     file: String,
     current: Option<String>,
     /// The digest of the last entry, on which all others depend.
     last: String,
     entries: usize,
-    models: Vec<ListedModel>,
+    models: Vec<FamilyModel>,
     /// What is not as it should be, in words.
     pub problems: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct ListedModel {
+struct FamilyModel {
     generation: usize,
     is_current: bool,
     #[serde(flatten)]
     entry: LineageEntry,
 }
 
-impl Listed {
+impl ListedFamily {
     /// Every model, and whether the files are there that should be.
     pub fn new(lineage: &Lineage, store: &LineageStore) -> Self {
         let generations = lineage.generations();
@@ -44,7 +44,7 @@ impl Listed {
             {
                 problems.push(error.to_string());
             }
-            ListedModel {
+            FamilyModel {
                 generation: generations.get(&entry.child).copied().unwrap_or(0),
                 is_current: lineage.current() == Some(&*entry.child),
                 entry,
@@ -64,7 +64,7 @@ impl Listed {
 }
 
 /// A line for each model.
-pub fn list(listed: &Listed) -> String {
+pub fn list(listed: &ListedFamily) -> String {
     let mut table = Table::new([
         ("MODEL", Align::Left),
         ("FROM", Align::Left),
