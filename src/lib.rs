@@ -23,6 +23,9 @@
 //! - [`training`]: a model learns through the tiles that compute its answers.
 //! - [`refit`]: a model in a file of a given size that says nearly the same.
 //! - [`experiment`]: prompts times interventions.
+//! - [`lineage`]: every child of a model, what was measured of it, and which is in use.
+//! - [`school`]: a model learns from its own answers what it can prove.
+//! - [`prune`]: a model without the heads or layers that are needed least.
 //! - [`coach`]: tasks that do useful things to the loaded model.
 //! - [`agents`]: who does them, as entities that choose by utility, in a simulation of fixed ticks.
 //! - `world`: the map as a place: layout, camera, drawing, tours.
@@ -39,6 +42,7 @@ pub mod experiment;
 pub mod files;
 pub mod folders;
 pub mod forward;
+pub mod lineage;
 pub mod map;
 pub mod memory;
 pub mod model;
@@ -46,9 +50,11 @@ pub mod names;
 pub mod outputs;
 #[cfg(feature = "world")]
 pub mod panel;
+pub mod prune;
 pub mod pxi;
 pub mod refit;
 pub mod residency;
+pub mod school;
 #[cfg(feature = "serve")]
 pub mod serve;
 pub mod size;

@@ -398,6 +398,7 @@ fn teaching_waits_while_it_is_held_and_goes_on_from_where_it_was_stopped() {
         rank: 2,
         minutes: None,
         seed: 3,
+        of_current: false,
     };
     let action = TaskAction::FineTune(how);
     let token = Arc::new(PauseToken::default());

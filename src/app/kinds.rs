@@ -13,6 +13,8 @@ use crate::coach::reviewer::Reviewer;
 use crate::content::model::ModelFile;
 use crate::content::{Assets, Kind, Registry, review_world};
 use crate::experiment::Experiment;
+use crate::lineage::Gate;
+use crate::school::Subject;
 use crate::training::corpus::Corpus;
 #[cfg(feature = "world")]
 use crate::world::content as window;
@@ -40,6 +42,8 @@ pub fn registry() -> Registry {
     registry.register(
         Kind::new("experiment", experiment, Experiment::review).with_renamed(&[DESCRIPTION]),
     );
+    let gate = include_str!("../content/examples/gate.ron");
+    registry.register(Kind::new("gate", gate, Gate::review));
     let model = include_str!("../content/examples/model.ron");
     registry.register(Kind::new("model", model, ModelFile::review));
     registry.register(
@@ -51,6 +55,8 @@ pub fn registry() -> Registry {
             .with_commands::<Reviewer>(|reviewer| vec![reviewer.command_line()])
             .with_renamed(&[("line", "command")]),
     );
+    let subject = include_str!("../content/examples/subject.ron");
+    registry.register(Kind::new("subject", subject, Subject::review));
     let world = include_str!("../content/examples/world.ron");
     registry.register(Kind::new("world", world, review_world).with_renamed(&[DESCRIPTION]));
     window_kinds().into_iter().for_each(|kind| registry.register(kind));

@@ -11,10 +11,10 @@ pub mod kinds;
 use crate::content::Assets;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cli::{
-    bench, cache, chat, coach, convert, corpus, evaluate, experiment, fs, inspect, map, merge,
-    mods,
+    bench, cache, chat, coach, convert, corpus, evaluate, experiment, fs, inspect, lineage, map,
+    merge, mods,
     output::{self, Exit, Output},
-    pages, perplexity, refit, run, simulate, suggest, train, verify,
+    pages, perplexity, prune, refit, run, school, simulate, suggest, train, verify,
 };
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -94,14 +94,20 @@ enum Command {
     Merge(merge::MergeArgs),
     /// Write a model in fewer bytes that says nearly the same.
     Refit(refit::RefitArgs),
+    /// Write a model without the heads or layers that it needs least.
+    Prune(prune::PruneArgs),
     /// Measure how fast a model answers here, and where the time goes.
     Bench(bench::BenchArgs),
     /// Give the model work to do: tasks in phases, each accepted by a check.
     Coach(coach::CoachArgs),
+    /// Show a model's children and their figures; promote one, or go back.
+    Lineage(lineage::LineageArgs),
     /// List, check, make and pack mods.
     Mods(mods::ModsArgs),
     /// Teach a model from lines of JSON: an adapter that llama.cpp takes too.
     Train(Box<train::TrainArgs>),
+    /// Have a model learn from its own answers what it can prove.
+    School(school::SchoolArgs),
     /// Make lines of training data out of templates.
     Corpus(corpus::CorpusArgs),
     /// Measure a model's loss and exact answers on lines of JSON.
@@ -211,7 +217,10 @@ pub fn main() -> ExitCode {
     let mods = arguments.mods.clone().or_else(crate::content::user_folder);
     let assets = kinds::assets().with_folder(arguments.assets.clone()).with_mods(mods);
     let uses_mods = match &arguments.command {
-        Some(command) => matches!(command, Command::Coach(_) | Command::Corpus(_)),
+        Some(command) => {
+            use Command::{Coach, Corpus, Lineage, School};
+            matches!(command, Coach(_) | Corpus(_) | Lineage(_) | School(_))
+        }
         None => arguments.uses_mods(),
     };
     // What is wrong with mods is known only once all are read, which not every run needs.
@@ -256,9 +265,12 @@ fn run_mode(arguments: Arguments, assets: &Assets, out: &mut Output) -> anyhow::
         Some(Command::Map(args)) => map::run(args, out),
         Some(Command::Merge(args)) => merge::run(args, assets, out),
         Some(Command::Refit(args)) => refit::run(args, assets, out),
+        Some(Command::Prune(args)) => prune::run(args, assets, out),
+        Some(Command::School(args)) => school::run(&args, assets, out),
         Some(Command::Verify(args)) => verify::run(args, assets, out),
         Some(Command::Bench(args)) => bench::run(args, assets, out),
         Some(Command::Coach(args)) => coach::run(args, assets, out),
+        Some(Command::Lineage(args)) => lineage::run(args, assets, out),
         Some(Command::Cache(args)) => cache::run(&args, out),
         Some(Command::Train(args)) => train::run(*args, assets, out),
         Some(Command::Corpus(args)) => corpus::run(&args, assets, out),

@@ -96,6 +96,68 @@ pub enum TaskAction {
         #[serde(default)]
         adapter: bool,
     },
+    /// What each matrix of the current model costs in each encoding, kept for refits.
+    SurveySensitivity {
+        /// Tokens of the text that the model writes for it.
+        #[serde(default = "default_text_tokens")]
+        tokens: u32,
+        /// The seed of that text.
+        #[serde(default = "default_seed")]
+        seed: u64,
+    },
+    /// Makes the current model smaller: a candidate of the lineage.
+    Refit {
+        /// Bits that a weight may take, all tensors together.
+        bits: f64,
+        /// Tokens of the text that the model writes for it.
+        #[serde(default = "default_text_tokens")]
+        tokens: u32,
+        /// The seed of that text.
+        #[serde(default = "default_seed")]
+        seed: u64,
+        /// What is to judge it.
+        #[serde(default = "default_refit_gate")]
+        gate: String,
+    },
+    /// Writes what `fine_tune` has learnt into the current model: a candidate of the lineage.
+    MergeAdapter {
+        /// The corpus that was learnt.
+        corpus: String,
+        /// What is to judge it; the gate of the corpus's name where it is not said.
+        #[serde(default)]
+        gate: Option<String>,
+    },
+    /// Holds a school on the current model; what its last round taught is a candidate.
+    SchoolRound {
+        /// What is learnt, a content of mods.
+        subject: String,
+        /// The most rounds.
+        #[serde(default = "default_rounds")]
+        rounds: u32,
+        /// What everything that is drawn follows from.
+        #[serde(default = "default_seed")]
+        seed: u64,
+        /// What is to judge it.
+        #[serde(default = "default_school_gate")]
+        gate: String,
+    },
+    /// Has the gate measure a candidate of the lineage, and promotes it if it passes: with a
+    /// person's leave, or at once where the user's settings say so.
+    Promote {
+        /// The action that made the candidate; the oldest that is not judged.
+        made_by: String,
+    },
+    /// Skips each layer in turn: which matter most?
+    SurveyLayers {
+        /// Tokens of the text that the model writes for it.
+        #[serde(default = "default_text_tokens")]
+        tokens: u32,
+        /// The seed of that text.
+        #[serde(default = "default_seed")]
+        seed: u64,
+    },
+    /// Paints the lineage: an island per child.
+    LineagePicture,
     /// Reads what another task wrote and gives it a score.
     Review {
         /// The task whose report is judged.
@@ -146,6 +208,9 @@ pub struct FineTune {
     /// What everything that is drawn follows from.
     #[serde(default)]
     pub seed: u64,
+    /// Whether the lineage's current model is taught, and not the one that is loaded.
+    #[serde(default)]
+    pub of_current: bool,
 }
 
 /// What a bench times, and by which name plans ask for it.
@@ -198,13 +263,33 @@ const fn default_rate() -> f32 {
     1e-3
 }
 
+const fn default_text_tokens() -> u32 {
+    4096
+}
+
+const fn default_seed() -> u64 {
+    1
+}
+
+fn default_refit_gate() -> String {
+    "refit".into()
+}
+
+const fn default_rounds() -> u32 {
+    1
+}
+
+fn default_school_gate() -> String {
+    "school".into()
+}
+
 const fn default_rank() -> u32 {
     8
 }
 
 impl TaskAction {
     /// The name of every action, as it is written in files.
-    pub(crate) const NAMES: [&'static str; 23] = [
+    pub(crate) const NAMES: [&'static str; 30] = [
         "verify_tiles",
         "survey_statistics",
         "compression_ratios",
@@ -224,6 +309,13 @@ impl TaskAction {
         "generate_corpus",
         "fine_tune",
         "evaluate",
+        "survey_sensitivity",
+        "refit",
+        "merge_adapter",
+        "school_round",
+        "promote",
+        "survey_layers",
+        "lineage_picture",
         "review",
         "command",
         "ask_person",
@@ -252,6 +344,13 @@ impl TaskAction {
             Self::GenerateCorpus { .. } => "generate_corpus",
             Self::FineTune(_) => "fine_tune",
             Self::Evaluate { .. } => "evaluate",
+            Self::SurveySensitivity { .. } => "survey_sensitivity",
+            Self::Refit { .. } => "refit",
+            Self::MergeAdapter { .. } => "merge_adapter",
+            Self::SchoolRound { .. } => "school_round",
+            Self::Promote { .. } => "promote",
+            Self::SurveyLayers { .. } => "survey_layers",
+            Self::LineagePicture => "lineage_picture",
             Self::Review { .. } => "review",
             Self::Command { .. } => "command",
             Self::AskPerson { .. } => "ask_person",
@@ -283,9 +382,12 @@ impl fmt::Display for TaskAction {
             Self::Ablate { layer, head } => write!(formatter, "ablate {layer}.{head}"),
             Self::Bench { subject } => write!(formatter, "bench {}", subject.name()),
             Self::Command { name } => write!(formatter, "command {name}"),
-            Self::GenerateCorpus { corpus, .. } | Self::Evaluate { corpus, .. } => {
-                write!(formatter, "{} {corpus}", self.name())
-            }
+            Self::GenerateCorpus { corpus, .. }
+            | Self::Evaluate { corpus, .. }
+            | Self::MergeAdapter { corpus, .. } => write!(formatter, "{} {corpus}", self.name()),
+            Self::Refit { bits, .. } => write!(formatter, "refit {bits} bits"),
+            Self::SchoolRound { subject, .. } => write!(formatter, "school_round {subject}"),
+            Self::Promote { made_by } => write!(formatter, "promote what {made_by} made"),
             Self::FineTune(how) => write!(formatter, "fine_tune {}", how.corpus),
             other => formatter.write_str(other.name()),
         }

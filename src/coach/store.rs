@@ -7,7 +7,7 @@
 //! go of them however a process ends. Spec: `specs/coach.md`.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
     process,
@@ -17,8 +17,8 @@ use std::{
 use jiff::Zoned;
 
 use super::{AgentKind, CoachError, Queue, Status, TaskId, Worker};
-use crate::files::{self, open_regular, open_regular_with};
-use crate::pxi::AtomicFile;
+use crate::files::open_regular;
+use crate::pxi::{DocumentError, LockedFile};
 
 /// The largest file that is read: a hundred thousand tasks with their histories stay below it.
 const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -26,7 +26,7 @@ const MAX_FILE_BYTES: u64 = 1 << 30;
 /// Where a queue is kept.
 #[derive(Debug)]
 pub struct QueueStore {
-    path: PathBuf,
+    file: LockedFile,
     runner: Option<WorkerLock>,
 }
 
@@ -49,25 +49,22 @@ impl Drop for WorkerLock {
 impl QueueStore {
     /// A queue in this file, which need not be there yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        let path = path.into();
-        // Two names of one file are one queue with one lock, and a link stays one.
-        let path = if path.is_symlink() { path.canonicalize().unwrap_or(path) } else { path };
-        Self { path, runner: None }
+        Self { file: LockedFile::new(path), runner: None }
     }
 
     /// The queue's file; a link is followed.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// The folder of the file, where the files of reports go too.
     pub fn folder(&self) -> &Path {
-        self.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
+        self.file.folder()
     }
 
     /// Whether there is a queue.
     pub fn exists(&self) -> bool {
-        self.path.exists()
+        self.file.exists()
     }
 
     /// Begins the file. With `force` it replaces a queue that is there and sound.
@@ -81,7 +78,7 @@ impl QueueStore {
         let _lock = self.lock()?;
         if self.exists() {
             if !force {
-                return Err(CoachError::Exists(self.path.clone()));
+                return Err(CoachError::Exists(self.path().to_owned()));
             }
             // Only what can be read is replaced: a damaged file may still be mended.
             self.parse()?;
@@ -109,7 +106,7 @@ impl QueueStore {
     ) -> Result<T, CoachError> {
         // Before the lock, which would leave a file beside a queue that is not there.
         if !self.exists() {
-            return Err(CoachError::NoQueue(self.path.clone()));
+            return Err(CoachError::NoQueue(self.path().to_owned()));
         }
         let _lock = self.lock()?;
         let mut queue = self.parse()?;
@@ -191,54 +188,27 @@ impl QueueStore {
     }
 
     fn runner_path(&self, name: &str) -> PathBuf {
-        self.beside(&format!(".worker-{name}"))
+        self.file.beside(&format!(".worker-{name}"))
     }
 
-    fn beside(&self, suffix: &str) -> PathBuf {
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(suffix);
-        self.path.with_file_name(name)
-    }
-
-    /// The right to change the file. It is on a file beside it, since the file itself is replaced.
+    /// The right to change the file.
     fn lock(&self) -> Result<File, CoachError> {
-        // It is never removed: who waits for it would get a lock that nobody else sees.
-        let path = self.beside(".lock");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        let open = open_regular_with(&path, &mut options);
-        let file = open.map_err(CoachError::io(&path, "open"))?;
-        file.lock().map_err(CoachError::io(&path, "lock"))?;
-        Ok(file)
+        let failed = |(action, error)| CoachError::io(self.file.lock_path(), action)(error);
+        self.file.lock().map_err(failed)
     }
 
     fn parse(&self) -> Result<Queue, CoachError> {
-        let size = fs::metadata(&self.path).map_err(CoachError::io(&self.path, "read"))?.len();
-        let damaged = |line, column, reason| CoachError::Damaged {
-            path: self.path.clone(),
-            line,
-            column,
-            reason,
-        };
-        if size > MAX_FILE_BYTES {
-            return Err(damaged(
-                1,
-                1,
-                format!("{size} bytes, and at most {MAX_FILE_BYTES} are read"),
-            ));
-        }
-        let bytes = files::read(&self.path).map_err(CoachError::io(&self.path, "read"))?;
-        serde_json::from_slice(&bytes).map_err(|error| {
-            // The place stands before the message already.
-            let text = error.to_string();
-            let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
-            damaged(error.line().max(1), error.column().max(1), reason.to_owned())
+        self.file.read_json(MAX_FILE_BYTES).map_err(|error| match error {
+            DocumentError::Io(error) => CoachError::io(self.path(), "read")(error),
+            DocumentError::Damaged { line, column, reason } => {
+                CoachError::Damaged { path: self.path().to_owned(), line, column, reason }
+            }
         })
     }
 
     fn write(&self, queue: &Queue) -> Result<(), CoachError> {
         let mut text = serde_json::to_string_pretty(queue).expect("a queue has only names as keys");
         text.push('\n');
-        Ok(AtomicFile::replace(&self.path, text.as_bytes())?)
+        Ok(self.file.replace(text.as_bytes())?)
     }
 }

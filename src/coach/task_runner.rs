@@ -3,18 +3,23 @@
 //! In: a task's name. Out: its report and status in the queue, and the outcome of the attempt. The
 //! coaching loop is here: generate, review, accept or do it again with the feedback.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Zoned;
 
 use super::reviewer::{ReviewError, Reviewer, review_prompt, verdict};
+use super::work::lineage::{Promotion, report_of};
 use super::work::process::{self, ProcessError};
-use super::work::{ModelContext, WorkError};
+use super::work::{ModelContext, WorkError, of_promotion};
 use super::{
     AgentKind, AllowedCommands, CoachError, ReviewVerdict, SharedQueue, Status, Task, TaskAction,
     TaskId, TaskReport, working_folder,
 };
+use crate::lineage::short;
+#[cfg(feature = "world")]
+use crate::lineage::{LineageError, LineageStore};
 use crate::terminal;
 
 /// The most bytes of a command's output that a report keeps.
@@ -127,7 +132,7 @@ impl TaskRunner {
         let attempt = if task.status == Status::Review {
             self.review(&task)?
         } else {
-            let outcome = self.work(&task, tell);
+            let outcome = self.work(&task, worker, tell);
             self.settle(id, outcome)?
         };
         self.shared.say(id, None);
@@ -136,7 +141,12 @@ impl TaskRunner {
         Ok(attempt)
     }
 
-    fn work(&self, task: &Task, tell: &mut (dyn FnMut(TaskStep) + Send)) -> WorkOutcome {
+    fn work(
+        &self,
+        task: &Task,
+        worker: &str,
+        tell: &mut (dyn FnMut(TaskStep) + Send),
+    ) -> WorkOutcome {
         match &task.action {
             TaskAction::AskPerson { question } => WorkOutcome::Asks(question.clone()),
             TaskAction::Command { name } => self.command(name),
@@ -159,29 +169,72 @@ impl TaskRunner {
                     self.ask(&prompt)
                 } else {
                     let action = TaskAction::Generate { prompt, max_tokens: *max_tokens };
-                    self.perform(&task.id, &action, tell)
+                    self.perform((&task.id, worker), &action, tell)
                 }
             }
-            action => self.perform(&task.id, action, tell),
+            TaskAction::Promote { made_by } => self.promote((&task.id, worker), made_by, tell),
+            action => self.perform((&task.id, worker), action, tell),
         }
     }
 
     fn perform(
         &self,
-        id: &TaskId,
+        (id, worker): (&TaskId, &str),
         action: &TaskAction,
         tell: &mut (dyn FnMut(TaskStep) + Send),
     ) -> WorkOutcome {
-        let done = self.context.perform(action, &mut |what| {
+        let done = self.context.perform_as(worker, action, &mut |what| {
             self.shared.say(id, Some(what.clone()));
             tell(TaskStep::Doing(id.clone(), what));
         });
-        match done {
-            Ok(report) => WorkOutcome::Done(report),
-            Err(error @ WorkError::Missing(_)) => WorkOutcome::Missing(error.to_string()),
-            Err(WorkError::Cancelled) => WorkOutcome::Stopped,
-            Err(error) => WorkOutcome::Failed(error.to_string()),
+        done.map_or_else(of_work, WorkOutcome::Done)
+    }
+
+    /// Has the gate measure a candidate, and promotes it with the user's leave.
+    fn promote(
+        &self,
+        (id, worker): (&TaskId, &str),
+        made_by: &str,
+        tell: &mut (dyn FnMut(TaskStep) + Send),
+    ) -> WorkOutcome {
+        let folder = self.shared.folder();
+        let may = |child: &str| self.may_promote(&folder, child);
+        let promoted = self.context.promote_as((worker, made_by), &may, &mut |what| {
+            self.shared.say(id, Some(what.clone()));
+            tell(TaskStep::Doing(id.clone(), what));
+        });
+        match promoted {
+            Ok(Promotion::Judged(judgement)) => WorkOutcome::Done(report_of(&judgement)),
+            Ok(Promotion::Asks(child)) => WorkOutcome::Waits(format!(
+                "leave to promote {}, which passed its gate: coach allow promote-{}",
+                short(&child),
+                short(&child)
+            )),
+            Err(error) => of_work(error),
         }
+    }
+
+    /// Gives a person's leave to promote a child of the lineage beside the queue.
+    ///
+    /// # Errors
+    /// There is no such child, or the leave cannot be kept.
+    #[cfg(feature = "world")]
+    pub(crate) fn allow_promotion(&self, digits: &str) -> Result<(), CoachError> {
+        let of_lineage = |error: LineageError| CoachError::Reference(error.to_string());
+        let folder = self.shared.folder();
+        let lineage = LineageStore::in_folder(&folder).read().map_err(of_lineage)?;
+        let child = lineage.find(digits).map_err(of_lineage)?;
+        let here = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+        let Some(leave) = &self.allowed_commands else { return Ok(()) };
+        leave.allow(&here, &of_promotion(child), true)
+    }
+
+    /// Whether a person has given leave to promote a child of the lineage in a folder.
+    fn may_promote(&self, folder: &Path, child: &str) -> bool {
+        let leave = self.allowed_commands.as_ref();
+        // Leave that cannot be read is none.
+        let here = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        leave.is_some_and(|it| it.allows(&here, &of_promotion(child)).unwrap_or(false))
     }
 
     /// Runs a command if the user has allowed it.
@@ -326,6 +379,14 @@ fn with_feedback(prompt: &str, task: &Task) -> String {
             format!("{prompt}\n\nA reviewer said of the last try: {}", verdict.feedback)
         }
         None => prompt.to_owned(),
+    }
+}
+
+fn of_work(error: WorkError) -> WorkOutcome {
+    match error {
+        WorkError::Missing(_) => WorkOutcome::Missing(error.to_string()),
+        WorkError::Cancelled => WorkOutcome::Stopped,
+        error => WorkOutcome::Failed(error.to_string()),
     }
 }
 

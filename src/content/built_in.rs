@@ -6,13 +6,15 @@ use super::source::{Source, SourceFile};
 
 /// The folders of `assets` that hold content, by name. A folder that the user gives by `--assets`
 /// has the same.
-pub(super) static FOLDERS: [(&str, Dir<'_>); 8] = [
+pub(super) static FOLDERS: [(&str, Dir<'_>); 10] = [
     ("agents", include_dir!("$CARGO_MANIFEST_DIR/assets/agents")),
     ("coach", include_dir!("$CARGO_MANIFEST_DIR/assets/coach")),
     ("corpora", include_dir!("$CARGO_MANIFEST_DIR/assets/corpora")),
     ("experiments", include_dir!("$CARGO_MANIFEST_DIR/assets/experiments")),
+    ("gates", include_dir!("$CARGO_MANIFEST_DIR/assets/gates")),
     ("keys", include_dir!("$CARGO_MANIFEST_DIR/assets/keys")),
     ("palettes", include_dir!("$CARGO_MANIFEST_DIR/assets/palettes")),
+    ("subjects", include_dir!("$CARGO_MANIFEST_DIR/assets/subjects")),
     ("tours", include_dir!("$CARGO_MANIFEST_DIR/assets/tours")),
     ("worlds", include_dir!("$CARGO_MANIFEST_DIR/assets/worlds")),
 ];

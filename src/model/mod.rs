@@ -21,6 +21,7 @@ mod pixel_model;
 pub mod plan;
 pub mod planes;
 pub mod poster;
+pub mod pruned;
 pub mod quant;
 pub mod rearrange;
 pub mod relief;

@@ -27,8 +27,8 @@ use crate::world::tour::TourRun;
 
 use cards::{bookmarks, inspector, mods, prompt, settings, welcome};
 use charts::{
-    activity, attention, beams, changed, gradient, heatmap, layers, lens, light, river, timings,
-    update,
+    activity, attention, beams, changed, family, gradient, heatmap, layers, lens, light, river,
+    timings, update,
 };
 use coach::{agents, queue};
 use frame::{chrome, drawer, egui_recovery, help, search_box, told};
@@ -123,7 +123,7 @@ impl Plugin for PanelPlugin {
                     )
                         .chain(),
                     (told::caption, prompt::draw, told::notices).chain(),
-                    (update::draw, heatmap::draw, river::draw).chain(),
+                    (family::draw, update::draw, heatmap::draw, river::draw).chain(),
                     (activity::draw, gradient::draw).chain(),
                     welcome::draw,
                     (

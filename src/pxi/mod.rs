@@ -15,6 +15,7 @@ mod contents;
 pub mod demo;
 mod error;
 mod header;
+mod locked_file;
 mod lz4;
 mod map;
 mod payload_file;
@@ -32,6 +33,7 @@ pub use error::PxiError;
 pub use header::{
     Compression, DEFAULT_WIDTH, HEADER_LEN, MAGIC, MAX_WRITTEN_WIDTH, PxiHeader, VERSION,
 };
+pub use locked_file::{DocumentError, LockedFile, damaged};
 pub use lz4::MAX_PAYLOAD_LEN as MAX_LZ4_PAYLOAD_LEN;
 pub use payload_file::PayloadFile;
 pub use reader::PxiFile;

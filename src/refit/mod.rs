@@ -12,7 +12,7 @@ pub mod sensitivity;
 pub mod text;
 
 pub use choose::{Choice, MatrixOption, choose};
-pub use divergence::{Divergence, ParentFigures};
+pub use divergence::{Divergence, ParentFigures, WindowFigures};
 pub use importance::{ColumnImportance, importance};
 pub use run::{RefitProgress, RefitReport, RefitTask, Refitted};
 pub use sensitivity::{ChildTrial, Sensitivities};

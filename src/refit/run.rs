@@ -99,6 +99,24 @@ pub struct Refitted {
     pub report: RefitReport,
 }
 
+/// What came of the check.
+struct CheckedMix {
+    /// Whether the mix is what is offered.
+    is_mix: bool,
+    mix: Measured,
+    uniform: Option<UniformFile>,
+    /// The parent's loss of the gate text, in nats.
+    loss_before: f64,
+}
+
+/// All matrices in one encoding.
+struct UniformFile {
+    encoding: Encoding,
+    /// That of each tensor.
+    encodings: Vec<Encoding>,
+    measured: Measured,
+}
+
 impl RefitTask<'_> {
     fn model(&self) -> &Arc<PixelModel> {
         self.parent.model()
@@ -127,23 +145,43 @@ impl RefitTask<'_> {
         let chosen = choose(&options, budget)
             .ok_or(RefitProblem::TooSmall { wanted: self.most_bytes, least })?;
         let mix = applied(&as_is, &of_matrices, &options, &chosen);
-        let (is_mix, uniform, parts) = self.check(&trial, &of_matrices, &mix, progress)?;
-        let encodings = match &uniform {
-            Some((_, encodings, _)) if !is_mix => encodings.clone(),
+        let checked = self.check(&trial, &of_matrices, &mix, progress)?;
+        let encodings = match &checked.uniform {
+            Some(uniform) if !checked.is_mix => uniform.encodings.clone(),
             _ => mix,
         };
         let matrices = self.matrices(&of_matrices, &options, &encodings);
         let report = RefitReport {
             bytes_before: self.bytes_of(&as_is),
-            loss_before: parts.1,
+            loss_before: checked.loss_before,
             foretold: chosen.divergence,
-            mix: parts.0,
-            uniform_encoding: uniform.as_ref().map(|(encoding, ..)| *encoding),
-            uniform: uniform.map(|(.., measured)| measured),
-            is_mix,
+            mix: checked.mix,
+            uniform_encoding: checked.uniform.as_ref().map(|uniform| uniform.encoding),
+            uniform: checked.uniform.map(|uniform| uniform.measured),
+            is_mix: checked.is_mix,
             matrices,
         };
         Ok(Refitted { encodings, importance, report })
+    }
+
+    /// What each matrix costs in each encoding, by its name, without choosing any.
+    ///
+    /// # Errors
+    /// The model or a child cannot be read, written or computed.
+    pub fn survey(
+        &self,
+        progress: &dyn RefitProgress,
+    ) -> Result<Vec<(String, Vec<MatrixOption>)>, RefitError> {
+        let model = self.model();
+        let as_is: Vec<Encoding> = model.tensors().iter().map(|tensor| tensor.encoding()).collect();
+        let of_matrices: Vec<usize> = matrices(model).collect();
+        progress.begins("how much inputs matter", self.calibration.tokens());
+        let told = |tokens| progress.done(tokens);
+        let importance = importance(self.parent, self.calibration, &told)?;
+        let trial = ChildTrial { model, importance: &importance, folder: self.folder };
+        let options = self.options(&trial, &of_matrices, &as_is, progress)?;
+        let names = of_matrices.iter().map(|&at| model.tensors()[at].name.clone());
+        Ok(names.zip(options).collect())
     }
 
     /// Each matrix in each encoding, measured.
@@ -198,17 +236,14 @@ impl RefitTask<'_> {
         Ok(of_matrices.iter().map(of).collect())
     }
 
-    /// Measures the mix and the uniform file of its bytes on the gate text: whether the mix is
-    /// better, the uniform file, and the mix with the parent's loss.
-    #[expect(clippy::type_complexity, reason = "its parts are named where it is called")]
+    /// Measures the mix and the uniform file of its bytes on the gate text.
     fn check(
         &self,
         trial: &ChildTrial<'_>,
         of_matrices: &[usize],
         mix: &[Encoding],
         progress: &dyn RefitProgress,
-    ) -> Result<(bool, Option<(Encoding, Vec<Encoding>, Measured)>, (Measured, f64)), RefitError>
-    {
+    ) -> Result<CheckedMix, RefitError> {
         progress.begins("the check on another text", 3);
         let parent = ParentFigures::of(self.parent, self.gate, &|_| ())?;
         progress.done(1);
@@ -217,19 +252,19 @@ impl RefitTask<'_> {
             progress.done(1);
             Ok(Measured { bytes: self.bytes_of(encodings), found })
         };
-        let of_mix = measure(mix)?;
-        let uniform = match self.uniform(of_matrices, of_mix.bytes) {
+        let mix = measure(mix)?;
+        let uniform = match self.uniform(of_matrices, mix.bytes) {
             Some((encoding, encodings)) => {
-                let found = measure(&encodings)?;
-                Some((encoding, encodings, found))
+                let measured = measure(&encodings)?;
+                Some(UniformFile { encoding, encodings, measured })
             }
             None => None,
         };
-        let is_mix = uniform.as_ref().is_none_or(|(_, encodings, uniform)| {
+        let is_mix = uniform.as_ref().is_none_or(|UniformFile { encodings, measured, .. }| {
             let fits = self.bytes_of(encodings) <= self.most_bytes;
-            !fits || of_mix.found.mean <= uniform.found.mean
+            !fits || mix.found.mean <= measured.found.mean
         });
-        Ok((is_mix, uniform, (of_mix, parent.loss)))
+        Ok(CheckedMix { is_mix, mix, uniform, loss_before: parent.loss })
     }
 
     /// The uniform file of so many bytes, or the next more.

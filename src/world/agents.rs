@@ -58,7 +58,7 @@ pub struct InhabitedPlugin;
 
 impl Plugin for InhabitedPlugin {
     fn build(&self, app: &mut App) {
-        app.add_plugins((AgentsPlugin, SimulationPlugin))
+        app.add_plugins((AgentsPlugin, SimulationPlugin, super::family::FamilyPlugin))
             .init_resource::<Heatmaps>()
             .init_resource::<Before>()
             .init_resource::<WorldFile>()

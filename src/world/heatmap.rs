@@ -10,9 +10,11 @@ use std::path::Path;
 use bevy::prelude::Resource;
 use serde::Deserialize;
 
-use crate::coach::work::{HEAD_IMPORTANCE_FILE, TILE_STATISTICS_FILE};
-use crate::model::PixelModel;
+use crate::coach::work::{HEAD_IMPORTANCE_FILE, SENSITIVITY_FILE, TILE_STATISTICS_FILE};
 use crate::model::plan::Rect;
+use crate::model::rewrite::{matrices, size_in};
+use crate::model::{Encoding, PixelModel};
+use crate::refit::Sensitivities;
 
 /// The largest file of a survey that is read: 7 billion weights have some tens of thousands of
 /// tiles.
@@ -239,6 +241,40 @@ pub(crate) fn of_heads(
     Ok(HeatmapLayer::new("heads", title, HeatmapScale::Signed, cells))
 }
 
+/// The layer of a survey of sensitivities: of each matrix what its smallest encoding costs, per
+/// weight, since a large matrix costs more because it is large.
+///
+/// # Errors
+/// It is none, or one of another model.
+pub(crate) fn of_sensitivities(
+    file: &str,
+    text: &str,
+    model: &PixelModel,
+) -> Result<HeatmapLayer, HeatmapError> {
+    let read: Sensitivities = serde_json::from_str(text)
+        .map_err(|source| HeatmapError::Json { file: file.into(), source })?;
+    belongs(file, Some(read.model.clone()), model)?;
+    let mut cells = Vec::new();
+    for (at, tensor) in model.tensors().iter().enumerate() {
+        let size = |encoding| size_in(model, at, encoding);
+        let measured = Encoding::ALL
+            .into_iter()
+            .filter_map(|encoding| Some((size(encoding)?, read.get(&tensor.name, encoding)?.mean)));
+        let Some((_, cost)) = measured.min_by_key(|(bytes, _)| *bytes) else { continue };
+        let value = (cost / tensor.weight_count() as f64 * 1e6) as f32;
+        for tile in 0..tensor.tiles().len() as u64 {
+            let rects = model.plan().tile_rects(model.tensors(), at, tile);
+            cells.extend(rects.into_iter().map(|rect| (rect, value)));
+        }
+    }
+    if cells.is_empty() {
+        let (what, expected) = ("matrices", matrices(model).count());
+        return Err(HeatmapError::Incomplete { file: file.into(), what, found: 0, expected });
+    }
+    let title = "sensitivity: nats a token that its smallest encoding costs, per million weights";
+    Ok(HeatmapLayer::new("sensitivity", title, HeatmapScale::Logarithmic, cells))
+}
+
 /// The layers that there are, and the one that is shown.
 #[derive(Resource, Debug, Clone, Default, PartialEq)]
 pub struct Heatmaps {
@@ -259,7 +295,7 @@ impl Heatmaps {
     pub fn load(&mut self, folder: &Path, model: &PixelModel) -> Vec<HeatmapError> {
         let mut problems = Vec::new();
         let mut found = Vec::new();
-        for file in [TILE_STATISTICS_FILE, HEAD_IMPORTANCE_FILE] {
+        for file in [TILE_STATISTICS_FILE, HEAD_IMPORTANCE_FILE, SENSITIVITY_FILE] {
             let path = folder.join(file);
             let read = || -> std::io::Result<Option<String>> {
                 match std::fs::metadata(&path) {
@@ -275,6 +311,9 @@ impl Heatmaps {
             let overlays = match read() {
                 Ok(None) => continue,
                 Ok(Some(text)) if file == TILE_STATISTICS_FILE => of_statistics(file, &text, model),
+                Ok(Some(text)) if file == SENSITIVITY_FILE => {
+                    of_sensitivities(file, &text, model).map(|overlay| vec![overlay])
+                }
                 Ok(Some(text)) => of_heads(file, &text, model).map(|overlay| vec![overlay]),
                 Err(source) => Err(HeatmapError::File { file: file.into(), source }),
             };
@@ -332,6 +371,15 @@ mod tests {
             heads.cells.iter().any(|(_, value)| heads.part(*value).abs() == 1.0),
             "the largest has the full colour"
         );
+        context
+            .perform(&TaskAction::SurveySensitivity { tokens: 256, seed: 1 }, &mut |_| ())
+            .unwrap();
+        assert!(overlays.load(folder.path(), &model).is_empty());
+        let sensitivity = overlays.all.last().unwrap();
+        assert_eq!(sensitivity.name, "sensitivity");
+        let tiles: u32 = matrices(&model).map(|at| model.tensors()[at].tiles().len() as u32).sum();
+        assert!(sensitivity.cells.len() as u32 >= tiles, "every matrix has its colour");
+        assert!(sensitivity.cells.iter().all(|(_, value)| *value > 0.0));
     }
 
     #[test]

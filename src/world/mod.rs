@@ -15,6 +15,7 @@ pub mod content;
 pub mod damage;
 pub mod device_recovery;
 pub mod draw;
+pub mod family;
 pub mod frames;
 pub mod heatmap;
 pub mod hot_reload;

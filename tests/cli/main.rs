@@ -9,4 +9,7 @@ mod drafts;
 mod lora;
 mod perplexity;
 mod prompt_cache;
+mod prune;
 mod refit;
+mod refit_golden;
+mod school;

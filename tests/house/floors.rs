@@ -20,6 +20,8 @@ const FLOORS: &[&[&str]] = &[
     &["batch"],
     &["serve", "training", "refit"],
     &["experiment"],
+    &["lineage"],
+    &["school", "prune"],
     &["coach"],
     &["agents"],
     &["world"],

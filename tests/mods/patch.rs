@@ -22,7 +22,7 @@ fn a_patch_may_have_words_of_earlier_versions() {
 /// A field of each kind that a patch can set, and what to.
 fn change_of(kind: &str) -> (&'static str, &'static str) {
     match kind {
-        "corpus" | "experiment" | "tour" => ("title", "\"Other\""),
+        "corpus" | "experiment" | "subject" | "tour" => ("title", "\"Other\""),
         "keys" => ("Help", "[\"F5\"]"),
         _ => ("name", "\"Other\""),
     }
@@ -38,7 +38,18 @@ fn every_built_in_file_can_be_overridden_and_patched() {
         before.contents.iter().map(|(kind, ..)| kind).collect();
     assert_eq!(
         kinds.into_iter().collect::<Vec<_>>(),
-        ["agent", "corpus", "experiment", "keys", "palette", "plan", "reviewer", "tour", "world"]
+        [
+            "agent",
+            "corpus",
+            "experiment",
+            "keys",
+            "palette",
+            "plan",
+            "reviewer",
+            "subject",
+            "tour",
+            "world"
+        ]
     );
     for file in contents {
         let name = file.path.rsplit('/').next().unwrap();

@@ -16,13 +16,14 @@ use jiff::Zoned;
 use super::output::{Exit, Output, print_note};
 use crate::coach::plan::{self, DEFAULT_PLAN};
 use crate::coach::reviewer::Reviewer;
-use crate::coach::work::{ModelContext, PauseToken};
+use crate::coach::work::{ModelContext, PauseToken, of_promotion};
 use crate::coach::{
     AgentKind, AllowedCommands, ModelMark, PlanCommand, Queue, QueueStore, SharedQueue, Status,
     Task, TaskAction, TaskId, TaskRunner, command_id, working_folder,
 };
 use crate::content::assets::Assets;
 use crate::folders;
+use crate::lineage::LineageStore;
 use crate::model::PixelModel;
 
 /// Arguments of `coach`: what to do, and with whose queue.
@@ -212,7 +213,10 @@ pub fn run(args: CoachArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         CoachCommand::Fail { id, why } => change(&store, &id, out, |q, id| q.fail(id, why, &now))?,
         CoachCommand::Retry { id } => change(&store, &id, out, |q, id| q.retry(id, &now))?,
         CoachCommand::Allow { name, no } => {
-            allow(&store.read()?, name.as_deref(), !no, out)?;
+            match name.as_deref().and_then(|name| name.strip_prefix(PROMOTION)) {
+                Some(digest) => allow_promotion(store.folder(), digest, !no, out)?,
+                None => allow(&store.read()?, name.as_deref(), !no, out)?,
+            }
         }
         CoachCommand::Agents => {
             let reviewer = Reviewer::load(AgentKind::Gemini.name(), assets)?;
@@ -249,6 +253,27 @@ fn store_of(
             Ok(store)
         }
     }
+}
+
+/// What the name of leave to promote a child begins with.
+const PROMOTION: &str = "promote-";
+
+/// Allows a child of the lineage beside a queue to be promoted, or no longer. It is given for its
+/// digest in this folder, as leave for a command is given for its words.
+fn allow_promotion(
+    folder: &Path,
+    digest: &str,
+    is_allowed: bool,
+    out: &mut Output,
+) -> anyhow::Result<()> {
+    let consents =
+        AllowedCommands::of_user().context("there is no home folder: set PIXEL_LLM_CONFIG")?;
+    let lineage = LineageStore::in_folder(folder).read()?;
+    let child = lineage.find(digest)?;
+    consents.allow(&folder.canonicalize()?, &of_promotion(child), is_allowed)?;
+    let told = serde_json::json!({"promote": child, "allowed": is_allowed});
+    let may = if is_allowed { "may" } else { "may not" };
+    Ok(out.print(&told, |_| format!("{child} {may} be promoted, if its gate passes it\n"))?)
 }
 
 /// Allows a command of the plan, or no longer, and lists all of them.

@@ -19,6 +19,7 @@ pub mod evaluate;
 pub mod experiment;
 pub mod fs;
 pub mod inspect;
+pub mod lineage;
 pub mod lora;
 pub mod map;
 pub mod merge;
@@ -28,13 +29,16 @@ pub mod output;
 pub mod pages;
 pub mod perplexity;
 pub mod prompt_cache;
+pub mod prune;
 pub mod refit;
 pub mod run;
+pub mod school;
 #[cfg(feature = "serve")]
 pub mod serve;
 pub mod simulate;
 pub mod suggest;
 mod table;
+mod texts;
 pub mod train;
 pub mod verify;
 

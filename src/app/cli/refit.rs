@@ -1,32 +1,26 @@
 //! `pixel-llm refit`: a model in a file of a given size that says nearly the same.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::Context;
 use clap::{ArgGroup, Args};
-use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::numbers::human_bytes;
-use super::output::{Exit, Output, print_note, progress_bar};
+use super::output::{Exit, Output, print_note};
 use super::table::{Align, Table};
-use crate::batch::ModelText;
+use super::texts::{Bars, TextsArgs};
 use crate::content::assets::Assets;
 use crate::forward::cpu::{CpuModel, CpuOptions};
 use crate::model::convert::convert;
 use crate::model::gguf::{Gguf, Value};
 use crate::model::resolve::parts;
 use crate::model::rewrite::rewrite;
-use crate::model::tokenizer::EncodeOptions;
 use crate::model::{Encoding, PixelModel};
 use crate::outputs::{Format, check_output};
 use crate::pxi::Target;
-use crate::refit::text::WINDOW;
-use crate::refit::{
-    ParentFigures, RefitProgress, RefitReport, RefitTask, RefitText, Refitted, written_by,
-};
+use crate::refit::{RefitReport, RefitTask, Refitted};
 use crate::size::MemorySize;
 
 /// Encodings to choose from, the smallest first.
@@ -74,19 +68,8 @@ pub struct RefitArgs {
     /// The model to write, a .gguf or .pxi file; it appears when it is whole.
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
-    /// A text to measure with.
-    #[arg(long, value_name = "FILE", requires = "check")]
-    calibrate: Option<PathBuf>,
-    /// Another text, which decides.
-    #[arg(long, value_name = "FILE", requires = "calibrate")]
-    check: Option<PathBuf>,
-    /// Tokens of each text.
-    #[arg(long, value_name = "N", default_value_t = 4096,
-        value_parser = clap::value_parser!(u32).range(WINDOW as i64..))]
-    tokens: u32,
-    /// Seed of the texts that the model writes.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    texts: TextsArgs,
     /// Where what was measured is kept, and found again.
     #[arg(long, value_name = "FILE.json")]
     sensitivity: Option<PathBuf>,
@@ -106,30 +89,6 @@ struct Report {
     refit: RefitReport,
 }
 
-/// A bar for each part of the work.
-#[derive(Default)]
-struct Bars(Mutex<Option<ProgressBar>>);
-
-impl Bars {
-    fn with(&self, act: impl FnOnce(&mut Option<ProgressBar>)) {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
-impl RefitProgress for Bars {
-    fn begins(&self, what: &'static str, steps: usize) {
-        self.with(|bar| {
-            if let Some(before) = bar.replace(progress_bar(what, steps as u64)) {
-                before.finish_and_clear();
-            }
-        });
-    }
-
-    fn done(&self, steps: usize) {
-        self.with(|bar| bar.iter().for_each(|bar| bar.inc(steps as u64)));
-    }
-}
-
 /// Runs `refit`.
 ///
 /// # Errors
@@ -141,16 +100,16 @@ pub fn run(args: RefitArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         _ => Format::Gguf,
     };
     let read = args.model.iter().flat_map(|model| parts(model));
-    let read = read.chain(args.calibrate.clone()).chain(args.check.clone());
+    let read = read.chain(args.texts.files());
     check_output(&args.output, read, format, args.overwrite)?;
     let model = Arc::new(super::open_model(args.model.as_deref(), assets)?);
     let most_bytes = args.most_bytes(&model)?;
-    args.check_memory(&model)?;
+    args.texts.check_memory(&model)?;
     let parent = CpuModel::new(Arc::clone(&model), CpuOptions::default())?;
     let bars = Bars::default();
-    let (calibration, gate) = args.texts(&parent, &bars)?;
+    let (calibration, gate) = args.texts.texts(&parent, &bars)?;
     let folder = tempfile::Builder::new().prefix(".refit-").tempdir_in(folder_of(&args.output))?;
-    let name = args.text_name(&calibration);
+    let name = args.texts.text_name(&calibration);
     let task = RefitTask {
         parent: &parent,
         calibration: &calibration,
@@ -162,7 +121,7 @@ pub fn run(args: RefitArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
         folder: folder.path(),
     };
     let refitted = task.run(&bars)?;
-    bars.with(|bar| bar.iter().for_each(ProgressBar::finish_and_clear));
+    bars.end();
     write(&args, &model, &refitted, format, folder.path())?;
     if !refitted.report.is_mix {
         print_note("the uniform file is as good as the chosen mix, so it is what was written");
@@ -193,71 +152,9 @@ impl RefitArgs {
         let weights: u64 = model.tensors().iter().map(|tensor| tensor.weight_count()).sum();
         Ok((weights as f64 * bits / 8.0) as u64)
     }
-
-    /// What the parent expects is kept for a whole text.
-    fn check_memory(&self, model: &PixelModel) -> anyhow::Result<()> {
-        let vocab = model.config().vocab_size;
-        let needed = ParentFigures::size_in_bytes(self.tokens as usize, vocab);
-        let Some(free) = crate::memory::available_in_bytes() else { return Ok(()) };
-        let fitting = u64::from(self.tokens) * free / 2 / needed.max(1);
-        anyhow::ensure!(
-            needed < free / 2,
-            "what the model expects of {} tokens takes {}, of {} free; take --tokens {}",
-            self.tokens,
-            MemorySize(needed),
-            MemorySize(free),
-            (fitting as usize / WINDOW * WINDOW).max(WINDOW)
-        );
-        Ok(())
-    }
-
-    /// The calibration text and the text of the check.
-    fn texts(&self, parent: &CpuModel, bars: &Bars) -> anyhow::Result<(RefitText, RefitText)> {
-        let length = WINDOW.min(parent.config().context_length as usize);
-        let count = self.tokens as usize / length;
-        if let (Some(calibrate), Some(check)) = (&self.calibrate, &self.check) {
-            let text = ModelText::new(parent.model()).context("the tokenizer cannot be used")?;
-            let read = |path: &Path| -> anyhow::Result<RefitText> {
-                let name = path.display();
-                let text_of = std::fs::read_to_string(path);
-                let text_of = text_of.with_context(|| format!("cannot read {name}"))?;
-                let tokens = text.tokenizer().encode(&text_of, EncodeOptions::default());
-                let cut = RefitText::cut(&tokens, length, count);
-                anyhow::ensure!(
-                    !cut.windows.is_empty(),
-                    "{name}: the text has {} tokens, fewer than a window of {length}",
-                    tokens.len()
-                );
-                Ok(cut)
-            };
-            let (calibration, gate) = (read(calibrate)?, read(check)?);
-            let shared = calibration.windows.iter().find(|window| gate.windows.contains(window));
-            anyhow::ensure!(
-                shared.is_none(),
-                "{} and {} share text: what decides must be another one",
-                calibrate.display(),
-                check.display()
-            );
-            return Ok((calibration, gate));
-        }
-        bars.begins("the model writes the texts", 2 * count * (length - 1));
-        let first =
-            ModelText::new(parent.model()).ok().and_then(|text| text.tokenizer().first_token());
-        let write =
-            |seed| written_by(parent, first, seed, [count, length], &|tokens| bars.done(tokens));
-        Ok((write(self.seed)?, write(self.seed.wrapping_add(1 << 32))?))
-    }
-
-    fn text_name(&self, calibration: &RefitText) -> String {
-        let tokens = calibration.tokens();
-        match &self.calibrate {
-            Some(path) => format!("{tokens} tokens of {}", path.display()),
-            None => format!("{tokens} tokens written by the model with seed {}", self.seed),
-        }
-    }
 }
 
-fn folder_of(output: &Path) -> &Path {
+pub(super) fn folder_of(output: &Path) -> &Path {
     output.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
 }
 
@@ -287,7 +184,7 @@ fn write(
     Ok(())
 }
 
-fn name_of(model: &PixelModel) -> String {
+pub(super) fn name_of(model: &PixelModel) -> String {
     let name = model.metadata().str("general.name").ok().flatten();
     name.map_or_else(|| model.path().display().to_string(), str::to_owned)
 }

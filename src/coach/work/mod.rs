@@ -9,9 +9,12 @@ mod device;
 mod gpu;
 mod heads;
 mod inference;
+mod layers;
+pub(super) mod lineage;
 mod pause_token;
 mod plain;
 pub mod process;
+mod school;
 mod storage;
 mod teach;
 mod twins;
@@ -31,6 +34,7 @@ pub use device::{OpenDevice, WorkDevice};
 #[cfg(feature = "world")]
 pub use gpu::open_device;
 pub use heads::{HEAD_IMPORTANCE_FILE, SURVEY_TEXT, loss};
+pub use lineage::{LINEAGE_PICTURE_FILE, SENSITIVITY_FILE, of_promotion};
 pub use pause_token::PauseToken;
 pub use storage::TILE_STATISTICS_FILE;
 
@@ -164,6 +168,15 @@ impl ModelContext {
         Ok(CpuEngine::new(self.cpu_model()?, slots, context.min(most)))
     }
 
+    /// The same on another model, such as a child of this one. It has the threads of whoever works.
+    ///
+    /// # Errors
+    /// The model's tokenizer cannot be used.
+    fn on(&self, model: Arc<PixelModel>) -> WorkResult<Self> {
+        let context = Self::new(model, &self.folder, Arc::clone(&self.pause_token))?;
+        Ok(Self { assets: self.assets.clone(), ..context })
+    }
+
     /// Does what an action says. `progress` hears what is being done.
     ///
     /// Reviews, commands and questions are not done here but by the task runner: they need more
@@ -176,15 +189,45 @@ impl ModelContext {
         action: &TaskAction,
         progress: &mut ProgressListener<'_>,
     ) -> WorkResult<TaskReport> {
+        self.perform_as("a worker", action, progress)
+    }
+
+    /// The same by a worker whose name a lineage keeps.
+    ///
+    /// # Errors
+    /// As [`ModelContext::perform`].
+    pub(crate) fn perform_as(
+        &self,
+        worker: &str,
+        action: &TaskAction,
+        progress: &mut ProgressListener<'_>,
+    ) -> WorkResult<TaskReport> {
         self.go_on()?;
+        self.within(|| self.act(worker, action, progress))
+    }
+
+    /// Has the gate measure a candidate, as [`lineage::promote`] says.
+    pub(super) fn promote_as(
+        &self,
+        who: (&str, &str),
+        may_promote: &(dyn Fn(&str) -> bool + Sync),
+        progress: &mut ProgressListener<'_>,
+    ) -> WorkResult<lineage::Promotion> {
+        self.go_on()?;
+        self.within(|| lineage::promote(self, who, may_promote, progress))
+    }
+
+    /// Does something with the threads that work may use.
+    fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         match &self.threads {
-            Some(threads) => threads.install(|| self.act(action, progress)),
-            None => self.act(action, progress),
+            Some(threads) => threads.install(work),
+            None => work(),
         }
     }
 
     fn act(
         &self,
+        worker: &str,
         action: &TaskAction,
         progress: &mut ProgressListener<'_>,
     ) -> WorkResult<TaskReport> {
@@ -215,11 +258,29 @@ impl ModelContext {
             TaskAction::GenerateCorpus { corpus, lines, valid_lines, seed } => {
                 teach::generate_corpus(self, corpus, (*lines, *valid_lines), *seed)
             }
-            TaskAction::FineTune(how) => teach::fine_tune(self, how, progress),
+            TaskAction::FineTune(how) => lineage::fine_tune(self, how, progress),
             TaskAction::Evaluate { corpus, adapter } => teach::evaluate(self, corpus, *adapter),
+            TaskAction::SurveySensitivity { tokens, seed } => {
+                lineage::survey_sensitivity(self, (*tokens, *seed), progress)
+            }
+            TaskAction::Refit { bits, tokens, seed, gate } => {
+                lineage::refit(self, worker, (*bits, gate), (*tokens, *seed), progress)
+            }
+            TaskAction::MergeAdapter { corpus, gate } => {
+                let gate = gate.as_ref().unwrap_or(corpus);
+                lineage::merge_adapter(self, worker, (corpus, gate), progress)
+            }
+            TaskAction::SchoolRound { subject, rounds, seed, gate } => {
+                school::round(self, worker, (subject, gate), (*rounds, *seed), progress)
+            }
+            TaskAction::SurveyLayers { tokens, seed } => {
+                layers::survey(self, (*tokens, *seed), progress)
+            }
+            TaskAction::LineagePicture => lineage::picture(self),
             TaskAction::Needs { feature } => Err(WorkError::Missing(feature.clone())),
             TaskAction::Review { .. }
             | TaskAction::Command { .. }
+            | TaskAction::Promote { .. }
             | TaskAction::AskPerson { .. } => {
                 Err(WorkError::Other(format!("{} is not done on the model", action.name())))
             }

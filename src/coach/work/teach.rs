@@ -101,12 +101,12 @@ fn file_of(corpus: &str, part: &str) -> String {
 }
 
 /// Where what was learnt from a corpus is kept.
-fn adapter_path(context: &ModelContext, corpus: &str) -> PathBuf {
+pub(super) fn adapter_path(context: &ModelContext, corpus: &str) -> PathBuf {
     context.folder.join(format!("{corpus}.adapter.gguf"))
 }
 
 /// Lines that were written to be learnt or to be held out.
-fn lines_of(context: &ModelContext, corpus: &str, part: &str) -> WorkResult<Dataset> {
+pub(super) fn lines_of(context: &ModelContext, corpus: &str, part: &str) -> WorkResult<Dataset> {
     // It becomes the name of files in the queue's folder, and of none elsewhere.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if corpus.is_empty() || !corpus.chars().all(is_plain) {

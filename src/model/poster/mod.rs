@@ -20,7 +20,7 @@ use field::Field;
 use text::Pen;
 
 mod field;
-mod text;
+pub(crate) mod text;
 
 /// A picture of 8-bit RGB, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -291,7 +291,7 @@ fn legend_words(model: &PixelModel, window: f64) -> Vec<String> {
 }
 
 impl Picture {
-    fn new([width, height]: [u32; 2], colour: Rgb) -> Self {
+    pub(crate) fn new([width, height]: [u32; 2], colour: Rgb) -> Self {
         Self { width, height, rgb: colour.repeat((width * height) as usize) }
     }
 
@@ -321,12 +321,12 @@ impl Picture {
         Ok(file.commit()?)
     }
 
-    fn at(&self, x: u32, y: u32) -> Rgb {
+    pub(crate) fn at(&self, x: u32, y: u32) -> Rgb {
         let at = ((y.min(self.height - 1) * self.width + x.min(self.width - 1)) * 3) as usize;
         [self.rgb[at], self.rgb[at + 1], self.rgb[at + 2]]
     }
 
-    fn set(&mut self, x: u32, y: u32, colour: Rgb) {
+    pub(crate) fn set(&mut self, x: u32, y: u32, colour: Rgb) {
         if x < self.width && y < self.height {
             let at = ((y * self.width + x) * 3) as usize;
             self.rgb[at..at + 3].copy_from_slice(&colour);
@@ -334,7 +334,7 @@ impl Picture {
     }
 
     /// Lays a colour over a pixel: `cover` of it, from 0 to 1.
-    fn mix(&mut self, x: u32, y: u32, colour: Rgb, cover: f32) {
+    pub(crate) fn mix(&mut self, x: u32, y: u32, colour: Rgb, cover: f32) {
         let below = self.at(x, y);
         let mixed = |at: usize| {
             let [from, to] = [below[at], colour[at]].map(f32::from);

@@ -6,7 +6,7 @@ use super::Picture;
 use crate::model::colour::Rgb;
 
 /// A typeface at a size.
-pub(super) struct Pen {
+pub(crate) struct Pen {
     font: FontRef<'static>,
     /// Pixels from the lowest to the highest of its letters.
     pub size: f32,

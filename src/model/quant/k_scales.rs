@@ -34,6 +34,19 @@ pub(super) fn pack(scales: &[u8; 8], minima: &[u8; 8], bytes: &mut [u8]) {
     }
 }
 
+/// Makes scales and minima of some groups 0 in their 12 bytes.
+pub(super) fn silence(bytes: &mut [u8], groups: std::ops::Range<usize>) {
+    let (mut scales, mut minima) = ([0; 8], [0; 8]);
+    for i in 0..4 {
+        (scales[i], minima[i]) = (bytes[i] & 0x3f, bytes[i + 4] & 0x3f);
+        scales[i + 4] = bytes[i + 8] & 0x0f | (bytes[i] >> 2) & 0x30;
+        minima[i + 4] = bytes[i + 8] >> 4 | (bytes[i + 4] >> 2) & 0x30;
+    }
+    scales[groups.clone()].fill(0);
+    minima[groups].fill(0);
+    pack(&scales, &minima, bytes);
+}
+
 /// Scale and base of a weight.
 pub(super) fn meaning(block: &[u8], index: usize) -> (f32, f32) {
     let head = block.first_chunk().expect("these blocks begin with 16 bytes of scales");

@@ -27,6 +27,7 @@ mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;
+mod silence;
 
 use std::fmt;
 
@@ -38,6 +39,7 @@ use format::BlockFormat;
 pub use code::{Code, code_of, set_nearest};
 pub use encode::{BlockError, encode};
 pub(crate) use fit::fit;
+pub use silence::silence;
 
 /// How the weights of a tensor are stored; the discriminant is the GGML type number.
 #[expect(non_camel_case_types, reason = "Q4_K, Q5_K and Q6_K are the names the field knows")]

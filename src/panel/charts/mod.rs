@@ -5,6 +5,7 @@ pub(super) mod activity;
 pub(super) mod attention;
 pub(super) mod beams;
 pub(super) mod changed;
+pub(super) mod family;
 pub(super) mod gradient;
 pub(super) mod heatmap;
 pub(super) mod layers;

@@ -158,11 +158,11 @@ fn say(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task, word: &mut 
 
 /// For a task that runs a command: the user's leave.
 fn leave(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task) {
-    let (TaskAction::Command { name }, Some(consents)) =
-        (&task.action, crew.runner().allowed_commands())
-    else {
-        return;
-    };
+    let Some(consents) = crew.runner().allowed_commands() else { return };
+    if let TaskAction::Promote { .. } = &task.action {
+        return leave_to_promote(ui, crew, task);
+    }
+    let TaskAction::Command { name } = &task.action else { return };
     let Some(command) = queue.commands().iter().find(|command| command.name == *name) else {
         return;
     };
@@ -175,6 +175,20 @@ fn leave(ui: &mut Ui, crew: &QueueWorkers, queue: &Queue, task: &Task) {
     let words = "this command may run in this folder, now and later";
     if ui.button("Allow this command").explained(words).clicked() {
         match working_folder().and_then(|folder| consents.allow(&folder, &command.line, true)) {
+            Ok(()) => crew.try_again(),
+            Err(error) => crew.runner().shared_queue().note_problem(&error),
+        }
+    }
+}
+
+/// For a child that passed its gate: the user's leave to put it in the place of the current one.
+fn leave_to_promote(ui: &mut Ui, crew: &QueueWorkers, task: &Task) {
+    // The task says which child waits; its words are the command that a terminal would have.
+    let Some(waiting) = &task.waiting else { return };
+    let Some((_, digits)) = waiting.rsplit_once("coach allow promote-") else { return };
+    let words = "it passed its gate; the one before can be gone back to";
+    if ui.button(format!("Promote {digits}")).explained(words).clicked() {
+        match crew.runner().allow_promotion(digits) {
             Ok(()) => crew.try_again(),
             Err(error) => crew.runner().shared_queue().note_problem(&error),
         }

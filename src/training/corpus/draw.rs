@@ -133,6 +133,16 @@ impl Sources<'_> {
                 (name, format!("{} {text}", article(&text)))
             }
             TemplateSlot::Capital(name, text) => (name, capital(&fill(text, values))),
+            TemplateSlot::Sorted(name, texts) => {
+                let mut texts: Vec<String> = texts.iter().map(|it| fill(it, values)).collect();
+                texts.sort_unstable();
+                (name, texts.join(" "))
+            }
+            TemplateSlot::Letters(name, text, letter) => {
+                let (text, letter) = (fill(text, values), fill(letter, values));
+                let count = if letter.is_empty() { 0 } else { text.matches(&*letter).count() };
+                (name, count.to_string())
+            }
             TemplateSlot::HeadPlace
             | TemplateSlot::HeadPair
             | TemplateSlot::SpreadPair

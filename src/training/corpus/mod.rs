@@ -126,6 +126,10 @@ pub enum TemplateSlot {
     Article(String, String),
     /// A text, which may have slots, with a capital letter.
     Capital(String, String),
+    /// Texts, which may have slots, in the order of the alphabet with spaces between them.
+    Sorted(String, Vec<String>),
+    /// How often a letter, the second text, stands in the first; both may have slots.
+    Letters(String, String, String),
     /// A head of the model, and a cell of its land: slots `layer`, `head`, `x` and `y`.
     HeadPlace,
     /// A tile of the model: slots `tile`, `tensor`, `spread` and `peak`, the standard deviation and

@@ -149,7 +149,9 @@ impl TemplateSlot {
             (Vec::new(), Vec::new(), Vec::new());
         match self {
             Self::Pick(_, list) | Self::Invent(_, list, _) => lists.push(list),
-            Self::Choice(_, choices) => texts.extend(choices.iter().map(String::as_str)),
+            Self::Choice(_, choices) | Self::Sorted(_, choices) => {
+                texts.extend(choices.iter().map(String::as_str))
+            }
             Self::Sum(_, one, other) | Self::Difference(_, one, other) => {
                 slots.extend([one.as_str(), other]);
             }
@@ -161,6 +163,7 @@ impl TemplateSlot {
                 slots.push(slot);
                 texts.extend([one.as_str(), more]);
             }
+            Self::Letters(_, text, letter) => texts.extend([text.as_str(), letter]),
             Self::Article(_, text) | Self::Capital(_, text) => texts.push(text),
             Self::Number(..)
             | Self::HeadPlace
@@ -184,7 +187,9 @@ impl TemplateSlot {
             | Self::At(name, ..)
             | Self::Plural(name, ..)
             | Self::Article(name, ..)
-            | Self::Capital(name, ..) => vec![name],
+            | Self::Capital(name, ..)
+            | Self::Sorted(name, ..)
+            | Self::Letters(name, ..) => vec![name],
             Self::HeadPlace => vec!["layer", "head", "x", "y"],
             Self::HeadPair => vec!["layer", "one", "other", "direction", "further"],
             Self::SpreadPair => vec!["layer", "one", "other", "wider"],
