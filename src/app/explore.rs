@@ -5,6 +5,8 @@
 mod agents;
 mod experiments;
 mod offscreen;
+#[cfg(feature = "serve")]
+mod serving;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,6 +55,8 @@ use crate::world::palette::Palettes;
 use crate::world::screenshot::Shots;
 use crate::world::settings::{Settings, SettingsFile};
 use crate::world::tabs::{Drawer, Tab};
+#[cfg(feature = "serve")]
+use crate::world::think::Generation;
 use crate::world::tour::{Tour, TourRun};
 
 pub use agents::Inhabitants;
@@ -96,6 +100,18 @@ pub struct WorldArgs {
         help_heading = "The world"
     )]
     pub learn: Option<String>,
+    /// Answer OpenAI clients at this port of this machine while one watches: a request lights what
+    /// answers it, one at a time. 0 is any port that is free.
+    #[cfg(feature = "serve")]
+    #[arg(
+        long,
+        value_name = "PORT",
+        conflicts_with_all = [
+            "tour", "prompt", "input", "mute", "ticks", "experiment", "no_window", "learn"
+        ],
+        help_heading = "The world"
+    )]
+    pub serve: Option<u16>,
     /// The size of the window or of pictures, in pixels.
     #[arg(
         long,
@@ -213,10 +229,26 @@ pub fn run(
     }
     app.world_mut().resource_mut::<Frames>().file.clone_from(&args.frame_times);
     app.add_systems(Last, report);
+    #[cfg(feature = "serve")]
+    let server = args.serve.map(|port| serve(&app, port)).transpose()?;
     // The window may stay open for long: what is to be read is written before.
     out.flush()?;
     let exit = app.run();
+    #[cfg(feature = "serve")]
+    if let Some(server) = server {
+        server.finish();
+    }
     Ok(if exit.is_success() { Exit::Ok } else { Exit::FoundBad })
+}
+
+/// Answers clients with the model of a window.
+#[cfg(feature = "serve")]
+fn serve(app: &App, port: u16) -> anyhow::Result<serving::WindowServer> {
+    let world = app.world();
+    let model = world.resource::<Atlas>().model();
+    let device = format!("{}, in the window", world.resource::<AdapterFacts>().info.name);
+    let engine = world.resource::<Generation>().engine(model.config(), device);
+    serving::WindowServer::start(port, engine, model)
 }
 
 /// Takes a tour without a window.

@@ -8,6 +8,7 @@
 
 mod conversation;
 mod drive;
+mod engine;
 pub mod lens;
 mod session;
 mod state;
@@ -24,11 +25,13 @@ use bevy::render::{GpuResourceAppExt, RenderApp};
 use super::WorldSystems;
 use super::adapters::{AdapterSystems, LoadedAdapters};
 use super::keys::UserAction;
+use super::lab::Comparison;
 use super::layout::Atlas;
 use super::learning::DeskSystems;
 use super::settings::Settings;
 use super::tour::{self, TourProblem, TourStep, TourSystems};
 use crate::batch::{Message, ModelText, Prompt, TextModel};
+use crate::engine::Capacity;
 use crate::forward::Interventions;
 use crate::forward::gpu::{
     EditedWeights, ForwardPluginSystems, ForwardState, ForwardStatus, InterventionsSystems,
@@ -36,8 +39,10 @@ use crate::forward::gpu::{
 use crate::forward::sampling::SamplingParams;
 use crate::model::{ModelConfig, PixelModel};
 use conversation::Branches;
+use engine::EngineStep;
 use session::{Beginning, ChunkReport, Front, Pace, Session};
 
+pub use engine::{WindowEngine, WindowEngineEnd};
 pub use state::ModelState;
 pub use trace::{LayerOutputs, SeenColumn, TokenTrace, attention};
 
@@ -166,6 +171,9 @@ pub struct Generation {
     branches: Branches,
     /// Whether what is said next begins another conversation.
     is_conversation_over: bool,
+    /// Whether the sequence is an engine's, and whether it has a step under way.
+    is_engines: bool,
+    is_engine_at_work: bool,
     link: Link,
 }
 
@@ -227,12 +235,7 @@ impl Generation {
         // A question is answered from its first token on; what goes on from something keeps it.
         let goes_on = !asked.before.is_empty() || !asked.opening.is_empty();
         let computed = if goes_on { self.computed_of(&ids) } else { 0 };
-        let mut known = std::mem::take(&mut self.thoughts).into_iter().take(computed);
-        let prompt = ids[..prompt_len].iter().map(|&token| GeneratedToken {
-            token,
-            text: self.text_of(token),
-            ..GeneratedToken::default()
-        });
+        let prompt = self.given(&ids[..prompt_len]);
         let given = opening.iter().map(|thought| GeneratedToken {
             token: thought.token,
             text: thought.text.clone(),
@@ -240,6 +243,33 @@ impl Generation {
             alternatives: thought.alternatives.clone(),
             ..GeneratedToken::default()
         });
+        self.put(prompt.into_iter().chain(given).collect(), computed);
+        self.prompt_len = prompt_len;
+        self.is_engines = false;
+        let temperature = asked.temperature;
+        let params = SamplingParams { temperature, ..SamplingParams::default() };
+        let text = Arc::clone(self.text.as_ref().expect("the prompt was encoded with it"));
+        let computed_with = Arc::clone(&self.current);
+        let beginning = Beginning { tokens: ids, prompt_len, computed, computed_with, wanted };
+        self.generation =
+            self.link.with(|session| session.begin(beginning, params, text, expected));
+        self.asked = Some(asked);
+    }
+
+    /// Tokens that are given, of which nothing is known yet.
+    fn given(&self, ids: &[u32]) -> Vec<GeneratedToken> {
+        let given = |&token| GeneratedToken {
+            token,
+            text: self.text_of(token),
+            ..GeneratedToken::default()
+        };
+        ids.iter().map(given).collect()
+    }
+
+    /// Puts a sequence in the place of the one before, with which it shares the first tokens that
+    /// are computed.
+    fn put(&mut self, given: Vec<GeneratedToken>, computed: usize) {
+        let mut known = std::mem::take(&mut self.thoughts).into_iter().take(computed);
         // What is not known takes its step again, with the model as it is now.
         let with_known = |given: GeneratedToken| match known.next() {
             Some(known) => GeneratedToken {
@@ -249,24 +279,59 @@ impl Generation {
             },
             None => given,
         };
-        let thoughts: Vec<GeneratedToken> = prompt.chain(given).map(with_known).collect();
+        let thoughts: Vec<GeneratedToken> = given.into_iter().map(with_known).collect();
         let kept = thoughts.iter().filter_map(|thought| thought.trace.as_ref());
         self.kept = kept.map(|trace| trace.size_in_bytes()).sum();
         let kept = thoughts.iter().filter_map(|thought| thought.outputs.as_ref());
         self.kept_outputs = kept.map(|outputs| outputs.size_in_bytes()).sum();
         self.thoughts = thoughts;
-        self.prompt_len = prompt_len;
         (self.done, self.credit) = (computed, 0.0);
         (self.stopped, self.keys_lost) = (false, false);
         self.front = None;
-        let temperature = asked.temperature;
-        let params = SamplingParams { temperature, ..SamplingParams::default() };
-        let text = Arc::clone(self.text.as_ref().expect("the prompt was encoded with it"));
+    }
+
+    /// An engine whose steps are computed here, in frames, on the model as it is then. `device`
+    /// says in a few words what computes.
+    pub fn engine(&self, config: &ModelConfig, device: String) -> WindowEngine {
+        let capacity = Capacity {
+            slots: 1,
+            context: config.context_length.min(CONTEXT) as usize,
+            vocab: config.vocab_size as usize,
+            // A prompt comes whole, and is cut as frames allow.
+            columns: CONTEXT as usize,
+            steps: 1,
+        };
+        WindowEngine::new(self.link.with(|session| Arc::clone(&session.exchange)), capacity, device)
+    }
+
+    /// Begins the sequence of an engine's step.
+    fn begin_engine(&mut self, model: &PixelModel, step: EngineStep) {
+        let damage = self.damage.as_ref().filter(|_| !self.uses_damage);
+        let text = match damage {
+            Some(damage) => Err(damage.clone()),
+            None => self.open_text(model),
+        };
+        let text = match text {
+            Ok(text) => text,
+            Err(why) => return self.link.with(|session| session.exchange.answer(Err(why))),
+        };
+        let asked = step.asks.iter().map(|(place, _)| *place).min();
+        let computed = self.computed_of(&step.tokens).min(asked.unwrap_or(usize::MAX));
+        self.put(self.given(&step.tokens), computed);
+        self.prompt_len = step.tokens.len();
+        (self.problem, self.refused, self.asked, self.end) = (None, None, None, None);
+        self.expected.clear();
+        self.branches = Branches::default();
+        (self.is_engines, self.is_engine_at_work) = (true, true);
         let computed_with = Arc::clone(&self.current);
-        let beginning = Beginning { tokens: ids, prompt_len, computed, computed_with, wanted };
-        self.generation =
-            self.link.with(|session| session.begin(beginning, params, text, expected));
-        self.asked = Some(asked);
+        let (tokens, prompt_len) = (step.tokens.clone(), self.prompt_len);
+        let beginning = Beginning { tokens, prompt_len, computed, computed_with, wanted: 0 };
+        self.generation = self.link.with(|session| session.begin_engine(beginning, text, step));
+    }
+
+    /// Whether a request of a client is answered.
+    pub fn answers_client(&self) -> bool {
+        self.is_engines && self.is_engine_at_work
     }
 
     /// How many of the first tokens of a sequence are on the device already, as the model would
@@ -283,16 +348,18 @@ impl Generation {
         shared.count().min(ids.len() - 1)
     }
 
-    fn encode(&mut self, model: &PixelModel, asked: &Asked) -> Result<Vec<u32>, String> {
-        if self.text.is_none() {
-            let text = ModelText::new(model).map_err(|error| error.to_string())?;
-            // They hold for every answer, so once is enough.
-            text.warnings()
-                .iter()
-                .for_each(|warning| warn!("{}", crate::terminal::one_line(warning)));
-            self.text = Some(Arc::new(text));
+    fn open_text(&mut self, model: &PixelModel) -> Result<Arc<ModelText>, String> {
+        if let Some(text) = &self.text {
+            return Ok(Arc::clone(text));
         }
-        let text = self.text.as_ref().expect("it was opened above");
+        let text = ModelText::new(model).map_err(|error| error.to_string())?;
+        // They hold for every answer, so once is enough.
+        text.warnings().iter().for_each(|warning| warn!("{}", crate::terminal::one_line(warning)));
+        Ok(Arc::clone(self.text.insert(Arc::new(text))))
+    }
+
+    fn encode(&mut self, model: &PixelModel, asked: &Asked) -> Result<Vec<u32>, String> {
+        let text = self.open_text(model)?;
         let prompt = if asked.chat && text.brings_chat_template() {
             let question = Message::new("user", &asked.prompt);
             Prompt::Chat(asked.before.iter().cloned().chain([question]).collect::<Vec<_>>().into())
@@ -316,6 +383,9 @@ impl Generation {
 
     /// Whether there is a step to take.
     pub fn is_busy(&self) -> bool {
+        if self.is_engines {
+            return self.is_engine_at_work && self.problem.is_none();
+        }
         self.done < self.thoughts.len() && self.problem.is_none() && !self.stopped
     }
 
@@ -454,6 +524,21 @@ impl Generation {
         self.refusal = None;
     }
 
+    /// Takes in the tokens of an engine's step: what it had drawn, or another piece of its prompt.
+    fn follow_engine(&mut self, first: usize, tokens: &[u32]) {
+        let has_drawn = self.thoughts.len() > self.prompt_len;
+        let shown = self.thoughts[first.min(self.thoughts.len())..].iter();
+        let same = shown.zip(tokens).take_while(|(shown, token)| shown.token == **token).count();
+        if same < tokens.len() {
+            self.thoughts.truncate(first + same);
+            let given = self.given(&tokens[same..]);
+            self.thoughts.extend(given);
+        }
+        if !has_drawn {
+            self.prompt_len = self.thoughts.len();
+        }
+    }
+
     /// Takes in what came of a step.
     fn accept(&mut self, report: ChunkReport) {
         if let Some(problem) = report.problem {
@@ -462,6 +547,9 @@ impl Generation {
         self.end = self.end.or(report.end);
         self.expected.extend(report.expected);
         let columns = report.seen.len();
+        if self.is_engines {
+            self.follow_engine(report.first, &report.tokens);
+        }
         for (thought, seen) in self.thoughts.iter_mut().skip(report.first).zip(report.seen) {
             let SeenColumn {
                 residual_norms,
@@ -531,7 +619,7 @@ impl Plugin for ThinkPlugin {
                 Update,
                 (
                     tour::hold.in_set(TourSystems::Hold).run_if(is_busy),
-                    (act, follow_tour).chain().in_set(WorldSystems::Act),
+                    (act, follow_tour, answer_engine).chain().in_set(WorldSystems::Act),
                     think.in_set(WorldSystems::Move),
                 ),
             )
@@ -583,6 +671,16 @@ fn follow_tour(
     }
 }
 
+/// Begins what an engine asks for, as soon as nothing else is answered.
+fn answer_engine(atlas: Res<Atlas>, comparison: Res<Comparison>, mut mind: ResMut<Generation>) {
+    if mind.is_busy() || comparison.is_running() || mind.refusal.is_some() {
+        return;
+    }
+    if let Some(step) = mind.link.with(|session| session.waiting_engine_step()) {
+        mind.begin_engine(atlas.model(), step);
+    }
+}
+
 /// Whether an answer or the lens is under way: a tour waits for them.
 fn is_busy(mind: Res<Generation>, lens: Res<lens::Lens>) -> bool {
     mind.is_busy() || lens.is_working()
@@ -600,6 +698,9 @@ fn think(
         link.with(|session| (std::mem::take(&mut session.reports), session.front.clone()));
     let generation = mind.generation;
     mind.front = front.filter(|front| front.generation == generation);
+    if mind.is_engines {
+        mind.is_engine_at_work = link.with(|session| session.is_engine_at_work());
+    }
     for report in reports.into_iter().filter(|report| report.generation == generation) {
         mind.accept(report);
     }

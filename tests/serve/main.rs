@@ -2,6 +2,10 @@
 #![cfg(feature = "serve")]
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
+#[path = "../common/mod.rs"]
+mod common;
+
+mod browser;
 mod client;
 mod clients;
 mod follow;
@@ -12,3 +16,4 @@ mod same;
 mod shapes;
 mod streams;
 mod tools;
+mod window;

@@ -23,6 +23,7 @@ mod refused;
 mod river;
 mod screen;
 mod search;
+mod serving;
 mod streamed;
 mod think;
 mod truth;

@@ -198,7 +198,8 @@ fn pace(ui: &mut egui::Ui, mind: &mut Generation) {
     if ui.button(word).explained(words).clicked() {
         mind.paused = !mind.paused;
     }
-    if clicked(ui, mind.is_busy(), egui::Button::new("Stop"), "end the answer here") {
+    let may_stop = mind.is_busy() && !mind.answers_client();
+    if clicked(ui, may_stop, egui::Button::new("Stop"), "end the answer here") {
         mind.stop();
     }
 }

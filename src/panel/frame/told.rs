@@ -65,6 +65,8 @@ pub(crate) fn notices(
         ComparisonStage::With => "answering with your changes",
         // What is lit, and each number of it.
         _ if mind.is_before_change() => "what is shown was computed before the change",
+        _ if mind.answers_client() && mind.paused => "a client waits: the model is paused",
+        _ if mind.answers_client() => "answering a client",
         _ if edits.painting => "marking weights: click or drag on the map",
         _ => "",
     };

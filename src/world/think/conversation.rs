@@ -83,7 +83,8 @@ impl Generation {
 
     /// Ends the answer where it is.
     pub fn stop(&mut self) {
-        if self.is_busy() {
+        // A client ends its own answer, by going away.
+        if self.is_busy() && !self.is_engines {
             self.stopped = true;
             self.link.with(Session::end);
         }

@@ -129,9 +129,8 @@ fn accept(world: &World, link: &Link, chunk: &Chunk, step: CompletedStep) {
     let seen = (0..chunk.tokens.len())
         .map(|column| SeenColumn::of_column(&step.watched, column, config))
         .collect();
-    let logits = step.logits.first().map_or(&[][..], Vec::as_slice);
     link.with(|session| {
         session.front = None;
-        session.accept(chunk, seen, logits, step.took);
+        session.accept(chunk, seen, &step.logits, step.took);
     });
 }

@@ -5,13 +5,14 @@
 //! [`ChunkReport`]s that the main world takes. No ECS.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::engine::{EngineStep, StepExchange};
 use super::state::{ModelState, is_same};
 use super::trace::{SeenColumn, hooks};
 use crate::batch::{ModelText, TextModel};
 use crate::engine::gpu::StepRequest;
-use crate::engine::{Batch, Column, Sampled};
+use crate::engine::{Batch, Column, LogitsQuery, QueryKind, Sampled, answer};
 use crate::forward::sampling::{Key, Sampler, SamplingError, SamplingParams};
 use crate::model::ModelConfig;
 
@@ -22,6 +23,12 @@ const ALTERNATIVES: usize = 6;
 const FIRST_CHUNK: usize = 4;
 /// The most columns of a prompt in one step; no more than the network has room for.
 pub(super) const MOST_CHUNK: usize = 32;
+
+/// How long a frame waits for the next step of an engine that has just been answered: it plans one
+/// in a tenth of that.
+const ENGINE_PATIENCE: Duration = Duration::from_millis(2);
+/// How long after an answer another step is expected.
+const ENGINE_PAUSE: Duration = Duration::from_millis(20);
 
 /// How fast it may think until the next frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,8 +49,8 @@ pub(super) struct Chunk {
     pub generation: u64,
     pub first: usize,
     pub tokens: Vec<u32>,
-    /// Whether the logits of the last column are wanted.
-    pub logits: bool,
+    /// The columns whose logits are wanted.
+    pub wanted: Vec<u32>,
     /// What it is computed with.
     pub state: Arc<ModelState>,
 }
@@ -56,7 +63,7 @@ impl Chunk {
         let columns = (self.first as u32..).zip(&self.tokens).map(column).collect();
         StepRequest {
             batch: Batch { columns, steps: 1, ..Batch::default() },
-            wanted: self.logits.then_some(last).into_iter().collect(),
+            wanted: self.wanted.clone(),
             hooks: hooks(config, last + 1),
             ..StepRequest::default()
         }
@@ -68,6 +75,7 @@ impl Chunk {
 pub(super) struct ChunkReport {
     pub generation: u64,
     pub first: usize,
+    pub tokens: Vec<u32>,
     /// Of each column, what took part.
     pub seen: Vec<SeenColumn>,
     /// The token that was drawn, unless the sequence is over.
@@ -148,6 +156,30 @@ pub(super) struct Session {
     pub reports: Vec<ChunkReport>,
     /// How far the step that is under way has come, where it is cut into slices.
     pub front: Option<Front>,
+    /// The sequence is an engine's, which says what comes next.
+    engine: Option<EngineSequence>,
+    /// Where engines' steps wait.
+    pub exchange: Arc<StepExchange>,
+}
+
+/// What an engine has asked of its sequence.
+#[derive(Default)]
+struct EngineSequence {
+    /// The step that is computed, and what came of it so far.
+    step: Option<EngineStep>,
+    answers: Vec<Sampled>,
+    has_drawn: bool,
+    /// When its last step was answered.
+    answered: Option<Instant>,
+}
+
+impl EngineSequence {
+    /// Whether a step goes on where the steps before have ended. Several tokens after a drawn one
+    /// are another prompt.
+    fn goes_on(&self, step: &EngineStep, done: &[u32]) -> bool {
+        let goes_on = step.first == done.len() && step.tokens.starts_with(done);
+        goes_on && (!self.has_drawn || step.tokens.len() == done.len() + 1)
+    }
 }
 
 impl Session {
@@ -181,11 +213,82 @@ impl Session {
         self.expected = expected;
         self.reports.clear();
         self.front = None;
+        self.release_engine();
         self.generation
+    }
+
+    /// Begins the sequence of an engine's step in the place of the one before.
+    pub fn begin_engine(
+        &mut self,
+        beginning: Beginning,
+        text: Arc<ModelText>,
+        step: EngineStep,
+    ) -> u64 {
+        self.begin(beginning, SamplingParams::greedy(), text, Vec::new());
+        self.engine = Some(EngineSequence { step: Some(step), ..EngineSequence::default() });
+        self.generation
+    }
+
+    /// Leaves the engine's sequence, if it is one. A step that is not done waits for another turn.
+    fn release_engine(&mut self) {
+        if let Some(step) = self.engine.take().and_then(|engine| engine.step) {
+            self.exchange.put_back(step);
+        }
+    }
+
+    /// Whether a step of an engine is under way, or one may follow in a moment.
+    pub fn is_engine_at_work(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| {
+            let just = engine.answered.is_some_and(|when| when.elapsed() < ENGINE_PAUSE);
+            engine.step.is_some() || just
+        })
+    }
+
+    /// A step that waits and begins another sequence than the one that is here.
+    pub fn waiting_engine_step(&self) -> Option<EngineStep> {
+        let done = &self.tokens[..self.begun];
+        let is_other = |step: &EngineStep| {
+            self.engine.as_ref().is_none_or(|engine| !engine.goes_on(step, done))
+        };
+        self.exchange.take(Duration::ZERO, is_other)
+    }
+
+    /// Takes the next step of the engine whose sequence this is.
+    fn follow_engine(&mut self) {
+        let Some(engine) = &mut self.engine else { return };
+        if engine.step.is_some() || self.pace == Pace::Stopped {
+            return;
+        }
+        let is_expected = engine.answered.is_some_and(|when| when.elapsed() < ENGINE_PAUSE);
+        let patience = if is_expected { ENGINE_PATIENCE } else { Duration::ZERO };
+        let done = &self.tokens[..self.begun];
+        let Some(step) = self.exchange.take(patience, |step| engine.goes_on(step, done)) else {
+            return;
+        };
+        self.tokens.clone_from(&step.tokens);
+        self.given = self.tokens.len();
+        engine.step = Some(step);
+    }
+
+    /// The columns of a piece of the sequence whose logits are wanted.
+    fn wanted_of(&self, first: usize) -> Vec<u32> {
+        let asked = match &self.engine {
+            Some(engine) => {
+                let asks = engine.step.iter().flat_map(|step| &step.asks);
+                let mut places: Vec<usize> = asks.map(|(place, _)| *place).collect();
+                places.dedup();
+                places
+            }
+            None if self.wanted > 0 => vec![self.tokens.len() - 1],
+            None => Vec::new(),
+        };
+        let here = asked.into_iter().filter(|place| (first..self.begun).contains(place));
+        here.map(|place| (place - first) as u32).collect()
     }
 
     /// The next step, if one may be taken.
     pub(crate) fn next_chunk(&mut self) -> Option<Chunk> {
+        self.follow_engine();
         // Only now is it known what this frame computes with: a change may have been asked for
         // together with the sequence.
         if self.computed.as_ref().is_some_and(|with| !is_same(with, &self.state)) {
@@ -216,18 +319,20 @@ impl Session {
         let first = self.begun;
         self.begun += count;
         let tokens = self.tokens[first..self.begun].to_vec();
-        let logits = self.begun == self.tokens.len() && self.wanted > 0;
-        Some(Chunk {
-            generation: self.generation,
-            first,
-            tokens,
-            logits,
-            state: Arc::clone(&self.state),
-        })
+        let wanted = self.wanted_of(first);
+        let state = Arc::clone(&self.state);
+        Some(Chunk { generation: self.generation, first, tokens, wanted, state })
     }
 
-    /// Takes in what came of a step: draws the next token where there are logits.
-    pub fn accept(&mut self, chunk: &Chunk, seen: Vec<SeenColumn>, logits: &[f32], took: Duration) {
+    /// Takes in what came of a step, with a row of logits for each column where they are wanted:
+    /// draws the next token from them, or answers what an engine asks.
+    pub fn accept(
+        &mut self,
+        chunk: &Chunk,
+        seen: Vec<SeenColumn>,
+        logits: &[Vec<f32>],
+        took: Duration,
+    ) {
         if chunk.generation != self.generation {
             // Another sequence has begun since.
             return;
@@ -242,18 +347,60 @@ impl Session {
         let mut report = ChunkReport {
             generation: chunk.generation,
             first: chunk.first,
+            tokens: chunk.tokens.clone(),
             seen,
             took,
             state: Arc::clone(&chunk.state),
             ..ChunkReport::default()
         };
-        if chunk.logits
-            && let Err(error) = self.draw(logits, &mut report)
-        {
+        let done = match (&self.engine, logits.first()) {
+            (Some(_), _) => self.answer_engine(chunk, logits, &mut report),
+            (None, Some(logits)) => self.draw(logits, &mut report),
+            (None, None) => Ok(()),
+        };
+        if let Err(error) = done {
             self.wanted = 0;
             report.problem = Some(error.to_string());
         }
         self.reports.push(report);
+    }
+
+    /// Answers what an engine asks of these columns, and hands the answers in with the last ones.
+    fn answer_engine(
+        &mut self,
+        chunk: &Chunk,
+        logits: &[Vec<f32>],
+        report: &mut ChunkReport,
+    ) -> Result<(), SamplingError> {
+        let is_last = self.begun == self.tokens.len();
+        let Some(engine) = &mut self.engine else { return Ok(()) };
+        let Some(step) = &engine.step else { return Ok(()) };
+        for (&column, row) in chunk.wanted.iter().zip(logits) {
+            let here = chunk.first + column as usize;
+            for (_, ask) in step.asks.iter().filter(|(place, _)| *place == here) {
+                // Who watches sees what else might have stood there.
+                let top = ask.top.max(ALTERNATIVES as u32);
+                let more = LogitsQuery { logprob: true, top, ..ask.clone() };
+                let mut told = answer(&mut self.sampler, row, &more).inspect_err(|error| {
+                    self.exchange.answer(Err(error.to_string()));
+                })?;
+                if matches!(ask.kind, QueryKind::Draw { .. }) {
+                    engine.has_drawn = true;
+                    let mut drawn = told.clone();
+                    drawn.top.truncate(ALTERNATIVES);
+                    report.drawn = Some(drawn);
+                }
+                told.top.truncate(ask.top as usize);
+                told.logprob = told.logprob.filter(|_| ask.logprob || ask.top > 0);
+                engine.answers.push(told);
+            }
+        }
+        if is_last {
+            engine.step = None;
+            engine.answered = Some(Instant::now());
+            self.exchange.answer(Ok(std::mem::take(&mut engine.answers)));
+        }
+        Ok(())
     }
 
     /// Draws the next token, or the one that ends the answer.
@@ -291,6 +438,7 @@ impl Session {
         self.wanted = 0;
         self.reports.clear();
         self.front = None;
+        self.release_engine();
     }
 
     /// Tells that a step came to nothing; the sequence is over.
@@ -299,6 +447,9 @@ impl Session {
         if chunk.generation == self.generation {
             self.begun = self.tokens.len();
             self.wanted = 0;
+            if self.engine.take().is_some_and(|engine| engine.step.is_some()) {
+                self.exchange.answer(Err(problem.clone()));
+            }
             let generation = chunk.generation;
             self.reports.push(ChunkReport {
                 generation,
@@ -331,7 +482,8 @@ mod tests {
         let mut logits = vec![0.0; 32];
         logits[7] = 1.0;
         let seen = chunk.tokens.iter().map(|_| SeenColumn::default()).collect();
-        session.accept(chunk, seen, &logits, Duration::from_millis(took));
+        let rows = vec![logits; chunk.wanted.len()];
+        session.accept(chunk, seen, &rows, Duration::from_millis(took));
     }
 
     #[test]
@@ -359,13 +511,13 @@ mod tests {
             assert_eq!(chunk.first, at);
             assert!(chunk.tokens.len() <= MOST_CHUNK);
             at += chunk.tokens.len();
-            assert_eq!(chunk.logits, at == 100, "only the last column has a next token");
+            assert_eq!(!chunk.wanted.is_empty(), at == 100, "only the last column has a next token");
             accept(&mut session, &chunk, 1);
         }
         for place in 100..103 {
             let chunk = session.next_chunk().unwrap();
             assert_eq!((chunk.first, chunk.tokens.as_slice()), (place, &[7][..]));
-            assert_eq!(chunk.logits, place < 102, "nothing comes after the last");
+            assert_eq!(!chunk.wanted.is_empty(), place < 102, "nothing comes after the last");
             assert_eq!(session.next_chunk(), None, "the next waits for this one");
             accept(&mut session, &chunk, 1);
         }
@@ -382,7 +534,7 @@ mod tests {
             let mut logits = vec![0.0; 512];
             logits[token as usize] = 1.0;
             let chunk = session.next_chunk().unwrap();
-            session.accept(&chunk, vec![SeenColumn::default()], &logits, Duration::ZERO);
+            session.accept(&chunk, vec![SeenColumn::default()], &[logits], Duration::ZERO);
             session.reports.pop().unwrap()
         };
         let report = step(&mut session, end);
@@ -450,6 +602,39 @@ mod tests {
         session.fail(&old, "lost".into());
         assert!(session.reports.is_empty());
         assert_eq!(session.next_chunk().unwrap().tokens, [1, 2, 3]);
+    }
+
+    #[test]
+    fn an_engine_says_what_comes_next_and_waits_while_a_person_is_answered() {
+        let mut session = session(1, 0);
+        session.pace = Pace::Free;
+        let text = Arc::clone(session.text.as_ref().unwrap());
+        let exchange = Arc::clone(&session.exchange);
+        let ask = |tokens: &[u32], first| {
+            let place = tokens.len() - 1;
+            let asks = vec![(place, LogitsQuery::greedy(0))];
+            exchange.put_back(EngineStep { tokens: tokens.to_vec(), first, asks });
+        };
+        let beginning = |step: &EngineStep| Beginning::prompt(step.tokens.clone(), 0);
+        ask(&[5, 6, 8], 0);
+        let step = session.waiting_engine_step().unwrap();
+        session.begin_engine(beginning(&step), Arc::clone(&text), step);
+        let chunk = session.next_chunk().unwrap();
+        assert_eq!((chunk.first, chunk.tokens.len(), chunk.wanted.as_slice()), (0, 3, &[2][..]));
+        accept(&mut session, &chunk, 1);
+        assert_eq!(session.reports.pop().unwrap().drawn.unwrap().token, 7);
+        assert_eq!(exchange.answers().unwrap()[0], Sampled { token: 7, ..Sampled::default() });
+        assert_eq!(session.next_chunk(), None, "it has not said what comes next");
+        ask(&[5, 6, 8, 7], 3);
+        assert_eq!(session.waiting_engine_step(), None, "it goes on here");
+        let chunk = session.next_chunk().unwrap();
+        assert_eq!((chunk.first, chunk.tokens.as_slice()), (3, &[7][..]));
+        // A person's prompt takes its place, and it waits.
+        session.begin(Beginning::prompt(vec![1], 0), SamplingParams::greedy(), text, Vec::new());
+        accept(&mut session, &chunk, 1);
+        assert!(exchange.answers().is_none());
+        let step = session.waiting_engine_step().unwrap();
+        assert_eq!(step.tokens, [5, 6, 8, 7], "from its start again");
     }
 
     #[test]
