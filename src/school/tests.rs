@@ -195,8 +195,6 @@ fn a_round_has_a_child_and_both_controls_and_is_the_same_twice() {
     let digests: BTreeSet<&str> =
         taught.report.texts.iter().map(|text| text.digest.as_str()).collect();
     assert_eq!(digests.len(), 6, "no text is another");
-    let other = SchoolSettings { seed: 2, ..small() };
-    assert_ne!(json(&held(&subject("who"), &other, usize::MAX).unwrap()), json(&taught));
 }
 
 #[test]
