@@ -23,6 +23,7 @@ fn a_patch_may_have_words_of_earlier_versions() {
 fn change_of(kind: &str) -> (&'static str, &'static str) {
     match kind {
         "corpus" | "experiment" | "subject" | "tour" => ("title", "\"Other\""),
+        "gate" => ("description", "\"Other\""),
         "keys" => ("Help", "[\"F5\"]"),
         _ => ("name", "\"Other\""),
     }
@@ -42,6 +43,7 @@ fn every_built_in_file_can_be_overridden_and_patched() {
             "agent",
             "corpus",
             "experiment",
+            "gate",
             "keys",
             "palette",
             "plan",

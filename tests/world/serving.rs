@@ -29,7 +29,8 @@ fn model() -> Arc<PixelModel> {
 }
 
 fn requests() -> Vec<Request> {
-    let defaults = Defaults { max_tokens: 12, sampling: SamplingParams::greedy(), ..Defaults::default() };
+    let defaults =
+        Defaults { max_tokens: 12, sampling: SamplingParams::greedy(), ..Defaults::default() };
     [("a", "Once upon a time"), ("b", "Once upon a time there"), ("c", "The cat")]
         .map(|(id, prompt)| defaults.request(id, prompt))
         .into()

@@ -98,7 +98,7 @@ pub struct SchoolArgs {
     output: Option<PathBuf>,
     /// Replace files that are there.
     #[arg(long)]
-    overwrite: bool,
+    force: bool,
 }
 
 #[derive(Serialize)]
@@ -167,7 +167,7 @@ pub fn run(args: &SchoolArgs, assets: &Assets, out: &mut Output) -> anyhow::Resu
             settings: &settings,
             plain,
             folder: args.output.as_deref(),
-            replaces: args.overwrite,
+            replaces: args.force,
             progress: &onlooker,
         });
         onlooker.with(|bar| bar.iter().for_each(ProgressBar::finish_and_clear));
@@ -230,9 +230,9 @@ impl SchoolArgs {
     fn check_outputs(&self, subject: &str) -> anyhow::Result<()> {
         let Some(folder) = &self.output else { return Ok(()) };
         for file in (1..=self.rounds).map(|round| child_file(subject, round)) {
-            crate::outputs::refuse_existing(&folder.join(file), self.overwrite)?;
+            crate::outputs::refuse_existing(&folder.join(file), self.force)?;
         }
-        crate::outputs::refuse_existing(&folder.join(REPORT_FILE), self.overwrite)?;
+        crate::outputs::refuse_existing(&folder.join(REPORT_FILE), self.force)?;
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))
     }

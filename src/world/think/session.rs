@@ -511,7 +511,11 @@ mod tests {
             assert_eq!(chunk.first, at);
             assert!(chunk.tokens.len() <= MOST_CHUNK);
             at += chunk.tokens.len();
-            assert_eq!(!chunk.wanted.is_empty(), at == 100, "only the last column has a next token");
+            assert_eq!(
+                !chunk.wanted.is_empty(),
+                at == 100,
+                "only the last column has a next token"
+            );
             accept(&mut session, &chunk, 1);
         }
         for place in 100..103 {
