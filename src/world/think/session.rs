@@ -492,7 +492,7 @@ mod tests {
         assert_eq!(session.next_chunk(), None, "it is stopped until it has a pace");
         session.pace = Pace::Free;
         let first = session.next_chunk().unwrap();
-        assert_eq!((first.first, first.tokens.len(), first.logits), (0, FIRST_CHUNK, false));
+        assert_eq!((first.first, first.tokens.len(), first.wanted.len()), (0, FIRST_CHUNK, 0));
         accept(&mut session, &first, 20);
         let second = session.next_chunk().unwrap();
         assert_eq!((second.first, second.tokens.len()), (4, 8), "twice as many take twice as long");
