@@ -18,10 +18,12 @@ use pixel_llm::model::gguf::Gguf;
 use pixel_llm::model::rewrite::{matrices, rewrite};
 use pixel_llm::model::{Encoding, PixelModel};
 
+/// The built-in model.
 pub fn founder() -> Arc<PixelModel> {
     Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap())
 }
 
+/// The program with settings and data in a folder of the test's.
 pub fn pixel_llm(folder: &Path) -> Command {
     let mut command = Command::cargo_bin("pixel-llm").unwrap();
     command.env("PIXEL_LLM_CONFIG", folder.join("config"));
@@ -50,7 +52,7 @@ fn gate() -> GateUse {
 }
 
 /// The founder with all matrices in an encoding, after `spoil` has changed the file.
-fn child(folder: &Path, encoding: Encoding, spoil: impl FnOnce(&mut Vec<u8>)) -> PathBuf {
+fn child(folder: &Path, encoding: Encoding, spoil: impl FnOnce(&mut [u8])) -> PathBuf {
     let model = founder();
     let mut encodings: Vec<Encoding> =
         model.tensors().iter().map(|tensor| tensor.encoding()).collect();
@@ -67,7 +69,7 @@ fn child(folder: &Path, encoding: Encoding, spoil: impl FnOnce(&mut Vec<u8>)) ->
 }
 
 /// A tenth of the last weights are others.
-fn noise(bytes: &mut Vec<u8>) {
+fn noise(bytes: &mut [u8]) {
     let from = bytes.len() - bytes.len() / 5;
     let mut state = 1_u32;
     for byte in &mut bytes[from..] {
@@ -199,7 +201,7 @@ fn a_sabotaged_candidate_is_rejected_whatever_is_written_of_it() {
 fn a_child_that_computes_no_numbers_is_rejected() {
     let place = Place::new();
     // Scales of the last blocks are no numbers.
-    let spoil = |bytes: &mut Vec<u8>| {
+    let spoil = |bytes: &mut [u8]| {
         let end = bytes.len() - bytes.len() / 5;
         bytes[end..].chunks_exact_mut(2).for_each(|pair| pair.copy_from_slice(&[0xff, 0x7e]));
     };
