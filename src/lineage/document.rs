@@ -150,7 +150,11 @@ impl Lineage {
                 after: entry.verdict,
             });
         }
-        if let Some(parent) = known_parents(&entry).find(|it| self.verdict(it).is_none()) {
+        // A later entry of a child may not name what came after its first one.
+        let first = |model: &str| self.of_child.get(model).map(|entries| entries[0]);
+        let made = first(&entry.child).unwrap_or(self.entries.len());
+        let is_earlier = |parent: &str| first(parent).is_some_and(|at| at < made);
+        if let Some(parent) = known_parents(&entry).find(|it| !is_earlier(it)) {
             let (child, parent) = (entry.child.clone(), parent.to_owned());
             return Err(LineageProblem::UnknownParent { entry: number, child, parent });
         }

@@ -55,8 +55,9 @@ fn heads_are_muted_in_the_file_and_layers_are_not_in_it() {
         run.assert().success().get_output().stdout.clone()
     };
     let name = |part: &Value| format!("{}.{}", part["layer"], part["head"]);
-    let muted = [name(&survey[0]), name(&survey[1])].join(",");
-    assert_eq!(answer(&["heads.gguf"]), answer(&["--mute", &muted]));
+    let muted = [name(&survey[0]), name(&survey[1])];
+    let mute = ["--mute", &muted[0], "--mute", &muted[1]];
+    assert_eq!(answer(&["heads.gguf"]), answer(&mute));
 
     let layers = report(folder.path(), &["--layers", "1", "--output", "layers.pxi"]);
     let before = layers["bytes_before"].as_u64().unwrap();
