@@ -16,8 +16,9 @@ mod learning;
 mod rect_mesh;
 mod style;
 
+use bevy::asset::AssetEventSystems;
 use bevy::prelude::*;
-use bevy_egui::{EguiPlugin, EguiPrimaryContextPass};
+use bevy_egui::{EguiPlugin, EguiPostUpdateSet, EguiPrimaryContextPass};
 
 use crate::world::WorldSystems;
 use crate::world::keys::{UserAction, on_action};
@@ -105,6 +106,11 @@ impl Plugin for PanelPlugin {
                 Update,
                 (attention::follow, queue::keep.run_if(queue::is_to_be_kept))
                     .after(WorldSystems::Move),
+            )
+            // Letters that are new to egui's font texture would be missing for a frame.
+            .configure_sets(
+                PostUpdate,
+                EguiPostUpdateSet::PostProcessOutput.before(AssetEventSystems),
             )
             .configure_sets(EguiPrimaryContextPass, DrawerSystems.after(drawer::names))
             .add_systems(
