@@ -4,7 +4,7 @@
 //! In: a model, a text to survey with and another one. Out: a file in which some heads are muted
 //! or some layers left out, chosen by how far the model's words are from its own without each
 //! alone, and what came of it on the other text beside what the survey foretold. Follow
-//! [`survey`], [`run`](mod@run).
+//! [`survey`](fn@survey), [`run`](mod@run).
 
 mod run;
 mod survey;
