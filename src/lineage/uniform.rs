@@ -6,21 +6,7 @@ use std::path::Path;
 
 use super::error::LineageError;
 use crate::forward::cpu::CpuModel;
-use crate::model::Encoding;
-use crate::model::rewrite::{matrices, size_in};
-use crate::refit::{ChildTrial, RefitText, importance};
-
-/// Encodings that a uniform file may be in.
-const ENCODINGS: [Encoding; 8] = [
-    Encoding::Q4_0,
-    Encoding::Q4_K,
-    Encoding::Q4_1,
-    Encoding::Q5_0,
-    Encoding::Q5_K,
-    Encoding::Q5_1,
-    Encoding::Q6_K,
-    Encoding::Q8_0,
-];
+use crate::refit::{ChildTrial, ENCODINGS, RefitText, importance, uniform};
 
 /// The uniform file of so many bytes or the next more, in a folder; `None` where none has as many.
 pub(super) fn uniform_of(
@@ -30,18 +16,7 @@ pub(super) fn uniform_of(
     folder: &Path,
 ) -> Result<Option<CpuModel>, LineageError> {
     let model = parent.model();
-    let all = ENCODINGS.into_iter().filter_map(|encoding| {
-        let mut encodings: Vec<Encoding> =
-            model.tensors().iter().map(|tensor| tensor.encoding()).collect();
-        for at in matrices(model) {
-            size_in(model, at, encoding)?;
-            encodings[at] = encoding;
-        }
-        let size = (0..encodings.len()).map(|at| size_in(model, at, encodings[at]).unwrap_or(0));
-        Some((size.sum::<u64>(), encodings))
-    });
-    let enough = all.filter(|(size, _)| *size >= bytes).min_by_key(|(size, _)| *size);
-    let Some((_, encodings)) = enough else { return Ok(None) };
+    let Some((_, encodings)) = uniform(model, &ENCODINGS, bytes) else { return Ok(None) };
     let importance = importance(parent, calibration, &|_| ())?;
     let trial = ChildTrial { model, importance: &importance, folder };
     Ok(Some(trial.child(&encodings)?))

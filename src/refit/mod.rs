@@ -10,6 +10,7 @@ pub mod importance;
 pub mod run;
 pub mod sensitivity;
 pub mod text;
+mod uniform;
 
 pub use choose::{Choice, MatrixOption, choose};
 pub use divergence::{Divergence, ParentFigures, WindowFigures};
@@ -17,6 +18,7 @@ pub use importance::{ColumnImportance, importance};
 pub use run::{RefitProgress, RefitReport, RefitTask, Refitted};
 pub use sensitivity::{ChildTrial, Sensitivities};
 pub use text::{RefitText, written_by};
+pub use uniform::{ENCODINGS, uniform};
 
 /// Why a refit cannot go on.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@ use super::divergence::{Divergence, ParentFigures};
 use super::importance::{ColumnImportance, importance};
 use super::sensitivity::{ChildTrial, Sensitivities};
 use super::text::RefitText;
+use super::uniform::uniform;
 use super::{RefitError, RefitProblem};
 use crate::forward::cpu::CpuModel;
 use crate::model::rewrite::{matrices, size_in};
@@ -145,7 +146,7 @@ impl RefitTask<'_> {
         let chosen = choose(&options, budget)
             .ok_or(RefitProblem::TooSmall { wanted: self.most_bytes, least })?;
         let mix = applied(&as_is, &of_matrices, &options, &chosen);
-        let checked = self.check(&trial, &of_matrices, &mix, progress)?;
+        let checked = self.check(&trial, &mix, progress)?;
         let encodings = match &checked.uniform {
             Some(uniform) if !checked.is_mix => uniform.encodings.clone(),
             _ => mix,
@@ -240,7 +241,6 @@ impl RefitTask<'_> {
     fn check(
         &self,
         trial: &ChildTrial<'_>,
-        of_matrices: &[usize],
         mix: &[Encoding],
         progress: &dyn RefitProgress,
     ) -> Result<CheckedMix, RefitError> {
@@ -253,7 +253,7 @@ impl RefitTask<'_> {
             Ok(Measured { bytes: self.bytes_of(encodings), found })
         };
         let mix = measure(mix)?;
-        let uniform = match self.uniform(of_matrices, mix.bytes) {
+        let uniform = match uniform(self.model(), self.encodings, mix.bytes) {
             Some((encoding, encodings)) => {
                 let measured = measure(&encodings)?;
                 Some(UniformFile { encoding, encodings, measured })
@@ -265,22 +265,6 @@ impl RefitTask<'_> {
             !fits || mix.found.mean <= measured.found.mean
         });
         Ok(CheckedMix { is_mix, mix, uniform, loss_before: parent.loss })
-    }
-
-    /// The uniform file of so many bytes, or the next more.
-    fn uniform(&self, of_matrices: &[usize], bytes: u64) -> Option<(Encoding, Vec<Encoding>)> {
-        let model = self.model();
-        let all = self.encodings.iter().filter_map(|&encoding| {
-            let mut encodings: Vec<Encoding> =
-                model.tensors().iter().map(|tensor| tensor.encoding()).collect();
-            for &at in of_matrices {
-                size_in(model, at, encoding)?;
-                encodings[at] = encoding;
-            }
-            Some((self.bytes_of(&encodings), encoding, encodings))
-        });
-        let enough = all.filter(|(size, ..)| *size >= bytes);
-        enough.min_by_key(|(size, ..)| *size).map(|(_, encoding, encodings)| (encoding, encodings))
     }
 
     /// Whether a matrix may be in an encoding: another than its own, in fewer bytes.

@@ -25,13 +25,11 @@ use bevy::render::{GpuResourceAppExt, RenderApp};
 use super::WorldSystems;
 use super::adapters::{AdapterSystems, LoadedAdapters};
 use super::keys::UserAction;
-use super::lab::Comparison;
 use super::layout::Atlas;
 use super::learning::DeskSystems;
 use super::settings::Settings;
 use super::tour::{self, TourProblem, TourStep, TourSystems};
 use crate::batch::{Message, ModelText, Prompt, TextModel};
-use crate::engine::Capacity;
 use crate::forward::Interventions;
 use crate::forward::gpu::{
     EditedWeights, ForwardPluginSystems, ForwardState, ForwardStatus, InterventionsSystems,
@@ -39,7 +37,6 @@ use crate::forward::gpu::{
 use crate::forward::sampling::SamplingParams;
 use crate::model::{ModelConfig, PixelModel};
 use conversation::Branches;
-use engine::EngineStep;
 use session::{Beginning, ChunkReport, Front, Pace, Session};
 
 pub use engine::{WindowEngine, WindowEngineEnd};
@@ -290,50 +287,6 @@ impl Generation {
         self.front = None;
     }
 
-    /// An engine whose steps are computed here, in frames, on the model as it is then. `device`
-    /// says in a few words what computes.
-    pub fn engine(&self, config: &ModelConfig, device: String) -> WindowEngine {
-        let capacity = Capacity {
-            slots: 1,
-            context: config.context_length.min(CONTEXT) as usize,
-            vocab: config.vocab_size as usize,
-            // A prompt comes whole, and is cut as frames allow.
-            columns: CONTEXT as usize,
-            steps: 1,
-        };
-        WindowEngine::new(self.link.with(|session| Arc::clone(&session.exchange)), capacity, device)
-    }
-
-    /// Begins the sequence of an engine's step.
-    fn begin_engine(&mut self, model: &PixelModel, step: EngineStep) {
-        let damage = self.damage.as_ref().filter(|_| !self.uses_damage);
-        let text = match damage {
-            Some(damage) => Err(damage.clone()),
-            None => self.open_text(model),
-        };
-        let text = match text {
-            Ok(text) => text,
-            Err(why) => return self.link.with(|session| session.exchange.answer(Err(why))),
-        };
-        let asked = step.asks.iter().map(|(place, _)| *place).min();
-        let computed = self.computed_of(&step.tokens).min(asked.unwrap_or(usize::MAX));
-        self.put(self.given(&step.tokens), computed);
-        self.prompt_len = step.tokens.len();
-        (self.problem, self.refused, self.asked, self.end) = (None, None, None, None);
-        self.expected.clear();
-        self.branches = Branches::default();
-        (self.is_engines, self.is_engine_at_work) = (true, true);
-        let computed_with = Arc::clone(&self.current);
-        let (tokens, prompt_len) = (step.tokens.clone(), self.prompt_len);
-        let beginning = Beginning { tokens, prompt_len, computed, computed_with, wanted: 0 };
-        self.generation = self.link.with(|session| session.begin_engine(beginning, text, step));
-    }
-
-    /// Whether a request of a client is answered.
-    pub fn answers_client(&self) -> bool {
-        self.is_engines && self.is_engine_at_work
-    }
-
     /// How many of the first tokens of a sequence are on the device already, as the model would
     /// compute them now: those that it shares with the one before. The last one is computed in any
     /// case, since what comes next is told from it.
@@ -524,21 +477,6 @@ impl Generation {
         self.refusal = None;
     }
 
-    /// Takes in the tokens of an engine's step: what it had drawn, or another piece of its prompt.
-    fn follow_engine(&mut self, first: usize, tokens: &[u32]) {
-        let has_drawn = self.thoughts.len() > self.prompt_len;
-        let shown = self.thoughts[first.min(self.thoughts.len())..].iter();
-        let same = shown.zip(tokens).take_while(|(shown, token)| shown.token == **token).count();
-        if same < tokens.len() {
-            self.thoughts.truncate(first + same);
-            let given = self.given(&tokens[same..]);
-            self.thoughts.extend(given);
-        }
-        if !has_drawn {
-            self.prompt_len = self.thoughts.len();
-        }
-    }
-
     /// Takes in what came of a step.
     fn accept(&mut self, report: ChunkReport) {
         if let Some(problem) = report.problem {
@@ -619,7 +557,7 @@ impl Plugin for ThinkPlugin {
                 Update,
                 (
                     tour::hold.in_set(TourSystems::Hold).run_if(is_busy),
-                    (act, follow_tour, answer_engine).chain().in_set(WorldSystems::Act),
+                    (act, follow_tour, engine::answer).chain().in_set(WorldSystems::Act),
                     think.in_set(WorldSystems::Move),
                 ),
             )
@@ -668,16 +606,6 @@ fn follow_tour(
         mind.ask(atlas.model(), text, false, *tokens, 0.0);
         let problem = mind.problem.as_ref().map(|problem| format!("the tour's prompt: {problem}"));
         problems.write_batch(problem.map(TourProblem::Failed));
-    }
-}
-
-/// Begins what an engine asks for, as soon as nothing else is answered.
-fn answer_engine(atlas: Res<Atlas>, comparison: Res<Comparison>, mut mind: ResMut<Generation>) {
-    if mind.is_busy() || comparison.is_running() || mind.refusal.is_some() {
-        return;
-    }
-    if let Some(step) = mind.link.with(|session| session.waiting_engine_step()) {
-        mind.begin_engine(atlas.model(), step);
     }
 }
 

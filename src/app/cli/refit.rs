@@ -13,27 +13,15 @@ use super::table::{Align, Table};
 use super::texts::{Bars, TextsArgs};
 use crate::content::assets::Assets;
 use crate::forward::cpu::{CpuModel, CpuOptions};
+use crate::model::PixelModel;
 use crate::model::convert::convert;
 use crate::model::gguf::{Gguf, Value};
 use crate::model::resolve::parts;
 use crate::model::rewrite::rewrite;
-use crate::model::{Encoding, PixelModel};
 use crate::outputs::{Format, check_output};
 use crate::pxi::Target;
-use crate::refit::{RefitReport, RefitTask, Refitted};
+use crate::refit::{ENCODINGS, RefitReport, RefitTask, Refitted};
 use crate::size::MemorySize;
-
-/// Encodings to choose from, the smallest first.
-const ENCODINGS: [Encoding; 8] = [
-    Encoding::Q4_0,
-    Encoding::Q4_K,
-    Encoding::Q4_1,
-    Encoding::Q5_0,
-    Encoding::Q5_K,
-    Encoding::Q5_1,
-    Encoding::Q6_K,
-    Encoding::Q8_0,
-];
 
 /// Arguments of `refit`.
 #[derive(Debug, Args)]

@@ -19,25 +19,13 @@ use crate::lineage::{
     MakingOf, MeasureListener, ParentRole, TextRole, TextUse, base, digest, digest_of, lines_use,
     origin_of, own_text, parts_of, short, text_use, tokens_of, write_child, write_merged,
 };
-use crate::model::{Adapter, Encoding, PixelModel};
-use crate::refit::{RefitProgress, RefitTask, RefitText};
+use crate::model::{Adapter, PixelModel};
+use crate::refit::{ENCODINGS, RefitProgress, RefitTask, RefitText};
 
 /// Where sensitivities are kept, in the folder of the queue.
 pub const SENSITIVITY_FILE: &str = "sensitivity.json";
 /// The picture of the lineage, in the folder of the queue.
 pub const LINEAGE_PICTURE_FILE: &str = "lineage.png";
-
-/// Encodings that a refit chooses from, the smallest first.
-const ENCODINGS: [Encoding; 8] = [
-    Encoding::Q4_0,
-    Encoding::Q4_K,
-    Encoding::Q4_1,
-    Encoding::Q5_0,
-    Encoding::Q5_K,
-    Encoding::Q5_1,
-    Encoding::Q6_K,
-    Encoding::Q8_0,
-];
 
 impl From<LineageError> for WorkError {
     fn from(error: LineageError) -> Self {

@@ -7,7 +7,15 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bevy::prelude::*;
+
+use super::conversation::Branches;
+use super::session::Beginning;
+use super::{CONTEXT, Generation};
 use crate::engine::{Batch, Capacity, Engine, EngineError, LogitsQuery, Sampled};
+use crate::model::{ModelConfig, PixelModel};
+use crate::world::lab::Comparison;
+use crate::world::layout::Atlas;
 
 /// A step that the window is to compute.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,6 +159,77 @@ impl Engine for WindowEngine {
 
     fn device(&self) -> String {
         self.device.clone()
+    }
+}
+
+impl Generation {
+    /// An engine whose steps are computed here, in frames, on the model as it is then. `device`
+    /// says in a few words what computes.
+    pub fn engine(&self, config: &ModelConfig, device: String) -> WindowEngine {
+        let capacity = Capacity {
+            slots: 1,
+            context: config.context_length.min(CONTEXT) as usize,
+            vocab: config.vocab_size as usize,
+            // A prompt comes whole, and is cut as frames allow.
+            columns: CONTEXT as usize,
+            steps: 1,
+        };
+        WindowEngine::new(self.link.with(|session| Arc::clone(&session.exchange)), capacity, device)
+    }
+
+    /// Begins the sequence of an engine's step.
+    fn begin_engine(&mut self, model: &PixelModel, step: EngineStep) {
+        let damage = self.damage.as_ref().filter(|_| !self.uses_damage);
+        let text = match damage {
+            Some(damage) => Err(damage.clone()),
+            None => self.open_text(model),
+        };
+        let text = match text {
+            Ok(text) => text,
+            Err(why) => return self.link.with(|session| session.exchange.answer(Err(why))),
+        };
+        let asked = step.asks.iter().map(|(place, _)| *place).min();
+        let computed = self.computed_of(&step.tokens).min(asked.unwrap_or(usize::MAX));
+        self.put(self.given(&step.tokens), computed);
+        self.prompt_len = step.tokens.len();
+        (self.problem, self.refused, self.asked, self.end) = (None, None, None, None);
+        self.expected.clear();
+        self.branches = Branches::default();
+        (self.is_engines, self.is_engine_at_work) = (true, true);
+        let computed_with = Arc::clone(&self.current);
+        let (tokens, prompt_len) = (step.tokens.clone(), self.prompt_len);
+        let beginning = Beginning { tokens, prompt_len, computed, computed_with, wanted: 0 };
+        self.generation = self.link.with(|session| session.begin_engine(beginning, text, step));
+    }
+
+    /// Whether a request of a client is answered.
+    pub fn answers_client(&self) -> bool {
+        self.is_engines && self.is_engine_at_work
+    }
+
+    /// Takes in the tokens of an engine's step: what it had drawn, or another piece of its prompt.
+    pub(super) fn follow_engine(&mut self, first: usize, tokens: &[u32]) {
+        let has_drawn = self.thoughts.len() > self.prompt_len;
+        let shown = self.thoughts[first.min(self.thoughts.len())..].iter();
+        let same = shown.zip(tokens).take_while(|(shown, token)| shown.token == **token).count();
+        if same < tokens.len() {
+            self.thoughts.truncate(first + same);
+            let given = self.given(&tokens[same..]);
+            self.thoughts.extend(given);
+        }
+        if !has_drawn {
+            self.prompt_len = self.thoughts.len();
+        }
+    }
+}
+
+/// Begins what an engine asks for, as soon as nothing else is answered.
+pub(super) fn answer(atlas: Res<Atlas>, comparison: Res<Comparison>, mut mind: ResMut<Generation>) {
+    if mind.is_busy() || comparison.is_running() || mind.refusal.is_some() {
+        return;
+    }
+    if let Some(step) = mind.link.with(|session| session.waiting_engine_step()) {
+        mind.begin_engine(atlas.model(), step);
     }
 }
 
