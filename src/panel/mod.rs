@@ -75,12 +75,17 @@ fn close(
 #[derive(SystemSet, Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct DrawerSystems;
 
+/// Letters that are new to egui's font texture would be missing for a frame.
+fn draw_at_once(app: &mut App) {
+    app.configure_sets(PostUpdate, EguiPostUpdateSet::PostProcessOutput.before(AssetEventSystems));
+}
+
 /// Text and panels. Comes after `WorldPlugin`; its systems run in `EguiPrimaryContextPass`.
 pub(crate) struct PanelPlugin;
 
 impl Plugin for PanelPlugin {
     fn build(&self, app: &mut App) {
-        app.add_plugins((EguiPlugin::default(), egui_recovery::EguiRecoveryPlugin))
+        app.add_plugins((EguiPlugin::default(), egui_recovery::EguiRecoveryPlugin, draw_at_once))
             .init_resource::<CoachPanel>()
             .init_resource::<SearchBox>()
             .init_resource::<PromptBox>()
@@ -106,11 +111,6 @@ impl Plugin for PanelPlugin {
                 Update,
                 (attention::follow, queue::keep.run_if(queue::is_to_be_kept))
                     .after(WorldSystems::Move),
-            )
-            // Letters that are new to egui's font texture would be missing for a frame.
-            .configure_sets(
-                PostUpdate,
-                EguiPostUpdateSet::PostProcessOutput.before(AssetEventSystems),
             )
             .configure_sets(EguiPrimaryContextPass, DrawerSystems.after(drawer::names))
             .add_systems(
