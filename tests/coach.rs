@@ -539,7 +539,7 @@ fn every_action_on_the_model_measures_something_and_leaves_the_files_that_it_nam
         (TaskAction::Ablate { layer: 0, head: 1 }, "loss_without"),
         (TaskAction::Generate { prompt: "Once upon".into(), max_tokens: 5 }, "tokens"),
         (TaskAction::WriteTrainingData { prompts: prompts() }, "lines"),
-        (TaskAction::TuneResidency, "hit_rate"),
+        (TaskAction::TuneResidency, "speed_ratio"),
         (TaskAction::Bench { subject: BenchSubject::Answers }, "tokens_per_second"),
         (TaskAction::Bench { subject: BenchSubject::Kernels }, "tokens_per_second"),
         (TaskAction::Bench { subject: BenchSubject::Index }, "places"),

@@ -27,24 +27,26 @@ use clap::Args;
 use super::cli::engine::GpuMemory;
 use super::cli::lora::LoraArgs;
 use super::cli::output::{Exit, Output, print_warning};
+use crate::coach::{ModelMark, QueueStore};
 use crate::content::assets::Assets;
-use crate::engine::gpu::KernelConfig;
 use crate::engine::gpu::headless::{AdapterFacts, GpuChoice, log_layer, reopen_gpu};
+use crate::engine::gpu::{KernelConfig, streaming_trial};
 use crate::engine::open::EngineAdapters;
 use crate::forward::gpu::model::{GpuModelPlugin, GpuModelSource, HeldBack, Sizes};
 use crate::forward::gpu::shaders::{ShadersPlugin, load_sources};
 use crate::forward::gpu::{ForwardPlugin, InterventionsPlugin, WeightEditsPlugin};
-use crate::model::{PixelModel, resolve};
+use crate::model::{Cache, PixelModel, resolve};
 use crate::outputs;
 use crate::panel::PanelPlugin;
 use crate::residency::ResidencyBudgets;
-use crate::residency::compute::weights_in_bytes;
+use crate::residency::compute::{StreamTuning, weights_in_bytes};
 use crate::terminal::one_line;
 use crate::tiles::spawn_model;
 use crate::training::corpus::Corpus;
 use crate::world::WorldPlugin;
 use crate::world::adapters::LoadedAdapters;
 use crate::world::device_recovery::GraphicsDevice;
+use crate::world::family::FamilyFolder;
 use crate::world::frames::Frames;
 use crate::world::hot_reload::LiveModsPlugin;
 use crate::world::keys::KeyBindings;
@@ -217,6 +219,11 @@ pub fn run(
     if let Some(lesson) = lesson {
         app.insert_resource(lesson).insert_resource(Drawer(Some(Tab::Learning)));
     }
+    if tour.as_ref().is_none_or(TourRun::shows_family)
+        && let Some(folder) = family_folder(&setup)
+    {
+        app.insert_resource(folder);
+    }
     match tour {
         Some(tour) => drop(app.insert_resource(tour)),
         None if args.no_agents => {}
@@ -270,7 +277,12 @@ pub(crate) fn run_offscreen(
     let setup =
         WorldSetup { model: Arc::new(model), assets: assets.clone(), settings, size: args.size };
     let mut world = Offscreen::with_memory(&setup, memory)?;
+    let shows_family = tour.shows_family();
     world.app.insert_resource(tour).insert_resource(adapters);
+    // A tour that does not walk there leaves the same pictures with a family and without.
+    if let Some(folder) = shows_family.then(|| family_folder(&setup)).flatten() {
+        world.app.insert_resource(folder);
+    }
     let complaints = world.take_tour()?;
     let shots = world.app.world().resource::<Shots>();
     warn_of(shots, &complaints);
@@ -278,6 +290,12 @@ pub(crate) fn run_offscreen(
         written.iter().map(|path| format!("{}\n", path.display())).collect()
     })?;
     Ok(if shots.failures().is_empty() && complaints.is_empty() { Exit::Ok } else { Exit::FoundBad })
+}
+
+/// Where the lineage of the model is kept: beside its queue.
+fn family_folder(setup: &WorldSetup) -> Option<FamilyFolder> {
+    let queue = super::cli::coach::default_queue_of(&ModelMark::of(&setup.model)).ok()?;
+    Some(FamilyFolder(QueueStore::new(queue).folder().to_owned()))
 }
 
 fn open_tour(args: &WorldArgs, assets: &Assets) -> anyhow::Result<Option<TourRun>> {
@@ -411,6 +429,7 @@ fn add_world(
     // The tiles in view and those of the forward pass share what there is.
     let streamed = memory.filter(|&cap| weights_in_bytes(model) > cap);
     let memory = streamed.map(|cap| cap - budgets.memory_in_bytes).or(memory);
+    let tuning = streamed.and(memory).and_then(|cap| tuned(&facts, model, cap)).unwrap_or_default();
     let network = GpuModelSource {
         model: Arc::clone(model),
         sizes,
@@ -418,6 +437,7 @@ fn add_world(
         persistent_workgroups: plan.persistent_workgroups(),
         compile_ahead: true,
         memory,
+        tuning,
     };
     app.insert_resource(facts)
         .insert_resource(GraphicsDevice::new(Some(reopen_gpu)))
@@ -440,6 +460,13 @@ fn add_world(
         ))
         .add_systems(Last, keep_settings.run_if(resource_exists_and_changed::<Settings>));
     Ok(())
+}
+
+/// How a trial has found that a model is streamed fastest through so much memory.
+fn tuned(facts: &AdapterFacts, model: &PixelModel, cap: u64) -> Option<StreamTuning> {
+    let known = streaming_trial::recall(Cache::default().folder(), facts, model, cap)?;
+    info!("{}, by a trial", known.line());
+    Some(known.tuning)
 }
 
 fn keep_settings(settings: Res<Settings>, file: Res<SettingsFile>, mut first: Local<bool>) {

@@ -54,8 +54,8 @@ pub enum TaskAction {
     ValidateLoader,
     /// The logits of the model against those of its source, after a conversion.
     CompareLogits,
-    /// Tries sizes of the cache of tiles on a real walk, and finds the smallest that serves it
-    /// well.
+    /// Finds out by a timed trial how the model is streamed fastest where it does not fit the
+    /// adapter, and has every later run use that.
     TuneResidency,
     /// The loaded model writes.
     Generate {

@@ -5,6 +5,8 @@
 //! [`OpenProgress`]: nothing here knows a terminal.
 
 use std::any::Any;
+#[cfg(feature = "world")]
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{CpuEngine, Engine, EngineError};
@@ -103,10 +105,22 @@ pub(crate) enum OpenError {
     #[cfg(feature = "world")]
     #[error(transparent)]
     Trial(#[from] super::gpu::trial::TrialError),
+    /// What a trial found cannot be kept.
+    #[cfg(feature = "world")]
+    #[error("{} cannot be written: {source}", path.display())]
+    Keep {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The engine gave out as it was made ready.
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
+
+#[cfg(feature = "world")]
+pub(crate) use on_gpu::tune_streaming;
 
 /// Who is told how the opening goes.
 pub(crate) trait OpenProgress {
@@ -180,7 +194,8 @@ mod on_gpu {
     use super::{Device, EngineAdapters, EngineOptions, GPU_CONTEXT, OpenError, OpenProgress};
     use crate::engine::Engine;
     use crate::engine::gpu::headless::{AdapterFacts, GpuChoice, may_have_gpu};
-    use crate::engine::gpu::{GpuEngine, KernelConfig, trial};
+    use crate::engine::gpu::streaming_trial::StreamingVerdict;
+    use crate::engine::gpu::{GpuEngine, KernelConfig, streaming_trial, trial};
     use crate::model::{Cache, PixelModel};
     use crate::residency::compute::weights_in_bytes;
 
@@ -230,15 +245,22 @@ mod on_gpu {
         }
         choice.memory = gpu_memory.or_else(|| adapter.memory_for_weights());
         let compiling = || progress.begin(&format!("compiling the kernels for {name}"));
-        let open =
-            |plan| GpuEngine::with_plan(Arc::clone(model), slots, context, &choice, Some(plan));
         let time_processor = auto && software;
         let cache = Cache::default();
         // Without the processor's time a verdict cannot say which of the two is faster.
         let known = trial::recall(cache.folder(), &adapter, model)
             .filter(|known| !time_processor || known.cpu_milliseconds.is_some());
-        let streamed = choice.memory.is_some_and(|cap| weights_in_bytes(model) > cap);
+        let streamed = choice.memory.filter(|&cap| weights_in_bytes(model) > cap);
+        if let Some(known) =
+            streamed.and_then(|cap| streaming_trial::recall(cache.folder(), &adapter, model, cap))
+        {
+            progress.note(&format!("{}, by a trial", known.line()));
+            choice.tuning = known.tuning;
+        }
+        let streamed = streamed.is_some();
         // Of a streamed model even a disturbed verdict is taken: a trial reads it many times.
+        let open =
+            |plan| GpuEngine::with_plan(Arc::clone(model), slots, context, &choice, Some(plan));
         let (verdict, tried) = match known.filter(|verdict| streamed || verdict.holds()) {
             Some(verdict) => (verdict, None),
             // A trial reads the whole model many times, and the processor can use the file's pages
@@ -275,6 +297,29 @@ mod on_gpu {
         let mut engine = open(verdict.plan())?;
         trial::settle(&mut engine)?;
         Ok(Some(engine))
+    }
+
+    /// Makes a trial of how a model is streamed through `memory`, or through what the adapter
+    /// gives, and keeps what it finds; `None` where all of the model fits.
+    ///
+    /// # Errors
+    /// There is no adapter, it cannot run the model, or `begins` said to stop.
+    pub fn tune_streaming(
+        model: &Arc<PixelModel>,
+        memory: Option<u64>,
+        begins: &dyn Fn(&str) -> bool,
+    ) -> Result<Option<(String, StreamingVerdict)>, OpenError> {
+        let mut choice = GpuChoice::default();
+        let adapter = choice.find()?;
+        choice.memory = memory.or_else(|| adapter.memory_for_weights());
+        let verdict = streaming_trial::make(model, &choice, begins)?;
+        let Some(verdict) = verdict else { return Ok(None) };
+        let folder = Cache::default();
+        streaming_trial::keep(folder.folder(), &verdict).map_err(|source| OpenError::Keep {
+            path: folder.folder().join("residency.ron"),
+            source,
+        })?;
+        Ok(Some((adapter.info.name.clone(), verdict)))
     }
 
     /// Makes a trial and keeps what it finds.

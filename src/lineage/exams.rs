@@ -33,7 +33,8 @@ impl ExamSource for CorpusExams<'_> {
         let lines = to_json_lines(&made.valid).map_err(|error| error.to_string())?;
         let data = Dataset::parse(format!("{name}, held out"), &lines, &text, &options)
             .map_err(|error| error.to_string())?;
-        Ok(ExamLines { data, kinds: Vec::new() })
+        let groups = made.valid.iter().map(|line| line.group).collect();
+        Ok(ExamLines { data, kinds: Vec::new(), groups })
     }
 }
 

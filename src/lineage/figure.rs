@@ -1,5 +1,6 @@
 //! Figures: what is measured of a child beside its parent, each with its standard error.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -216,6 +217,30 @@ impl MeasuredFigure {
         Self { name, against, parent, child, difference, error, text: text.to_owned() }
     }
 
+    /// As [`Self::paired`], of parts in groups that are right or wrong together: the error is that
+    /// of the groups. Questions about 2 and 3 are no more than one witness of the others.
+    pub fn paired_in_groups(
+        name: FigureName,
+        text: &str,
+        [parent, child]: [&[f64]; 2],
+        groups: &[u64],
+    ) -> Self {
+        let mut figure = Self::paired(name, Against::Parent, text, [parent, child]);
+        let mean = figure.difference;
+        let mut sums: BTreeMap<u64, f64> = BTreeMap::new();
+        for ((parent, child), group) in parent.iter().zip(child).zip(groups) {
+            *sums.entry(*group).or_default() += child - parent - mean;
+        }
+        let (parts, count) = (parent.len() as f64, sums.len() as f64);
+        let squares: f64 = sums.values().map(|sum| sum * sum).sum();
+        // With as many groups as parts it is the error of the parts.
+        figure.error = (squares * count / (count - 1.0).max(1.0)).sqrt() / parts;
+        if groups.len() != parent.len() {
+            figure.error = f64::NAN;
+        }
+        figure
+    }
+
     /// Of what is counted and not estimated.
     pub fn exact(name: FigureName, against: Against, parent: f64, child: f64) -> Self {
         let (difference, text) = (child - parent, String::new());
@@ -280,6 +305,19 @@ mod tests {
         assert_eq!((figure.difference, figure.error), (1.0, 1.0));
         let figure = MeasuredFigure::paired(loss(), Against::Parent, "t", [&[1.0], &[1.0, 3.0]]);
         assert!(figure.difference.is_nan(), "what is no pair is not compared");
+        let of_groups = |groups: &[u64]| {
+            let pair = [&[0.0, 0.0, 1.0, 1.0][..], &[1.0, 1.0, 1.0, 1.0]];
+            let name = FigureName::plain(FigureKind::ExactMatch);
+            (
+                MeasuredFigure::paired_in_groups(name.clone(), "t", pair, groups).error,
+                MeasuredFigure::paired(name, Against::Parent, "t", pair).error,
+            )
+        };
+        let (grouped, alone) = of_groups(&[1, 2, 3, 4]);
+        assert!((grouped - alone).abs() < 1e-12, "each its own group: {grouped} and {alone}");
+        let (grouped, alone) = of_groups(&[1, 1, 2, 2]);
+        assert!((grouped - 0.5).abs() < 1e-12 && alone < 0.3, "{grouped} and {alone}");
+        assert!(of_groups(&[1]).0.is_nan(), "a group is missing");
         let text = serde_json::to_string(&figure).unwrap();
         assert!(serde_json::from_str::<MeasuredFigure>(&text).unwrap().gain().is_nan(), "{text}");
     }

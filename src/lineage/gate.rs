@@ -64,6 +64,9 @@ pub struct GateLine {
     /// Better than this by more than the difference's standard error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub better_than: Option<Against>,
+    /// By more than so many standard errors, at least 1, which is what holds where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<f64>,
     /// Worse than this by no more than `by` and the difference's standard error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_worse_than: Option<Against>,
@@ -81,7 +84,7 @@ pub struct GateLine {
 /// A limit as it is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum GateLimit {
-    BetterThan(Against),
+    BetterThan(Against, f64),
     NoWorseThan(Against, f64),
     AtMost(f64),
     AtLeast(f64),
@@ -100,9 +103,9 @@ const MAX_TOKENS: u32 = 1 << 16;
 
 impl GateLine {
     fn limit(&self) -> Option<GateLimit> {
-        let by = self.by.unwrap_or(0.0);
+        let (by, errors) = (self.by.unwrap_or(0.0), self.errors.unwrap_or(1.0));
         let mut limits = [
-            self.better_than.map(GateLimit::BetterThan),
+            self.better_than.map(|against| GateLimit::BetterThan(against, errors)),
             self.no_worse_than.map(|against| GateLimit::NoWorseThan(against, by)),
             self.at_most.map(GateLimit::AtMost),
             self.at_least.map(GateLimit::AtLeast),
@@ -124,7 +127,12 @@ impl GateLine {
     pub fn words(&self) -> String {
         let figure = &self.figure;
         match self.limit() {
-            Some(GateLimit::BetterThan(than)) => format!("{figure} better than {}", than.name()),
+            Some(GateLimit::BetterThan(than, 1.0)) => {
+                format!("{figure} better than {}", than.name())
+            }
+            Some(GateLimit::BetterThan(than, errors)) => {
+                format!("{figure} better than {} by {errors} errors", than.name())
+            }
             Some(GateLimit::NoWorseThan(than, by)) => {
                 format!("{figure} no worse than {} by {by}", than.name())
             }
@@ -138,12 +146,16 @@ impl GateLine {
         review.require(self.limit().is_some(), path, || {
             "expected one limit: better_than, no_worse_than, at_most or at_least".into()
         });
-        let numbers = [self.by, self.at_most, self.at_least];
+        let numbers = [self.by, self.errors, self.at_most, self.at_least];
         let is_sound = numbers.iter().flatten().all(|number| number.is_finite());
         review.require(is_sound, path, || "expected a number, found one without end".into());
         let allows = self.by.is_none_or(|by| by >= 0.0 && self.no_worse_than.is_some());
         review.require(allows, path, || {
             "expected by to be at least 0 and beside no_worse_than".into()
+        });
+        let asks = self.errors.is_none_or(|errors| errors >= 1.0 && self.better_than.is_some());
+        review.require(asks, path, || {
+            "expected errors to be at least 1 and beside better_than".into()
         });
         let is_plain = !self.figure.kind.is_of_exam();
         review.require(self.against() == Against::Parent || is_plain, path, || {
@@ -171,10 +183,15 @@ impl GateLimit {
         let (gain, than) = (figure.gain(), figure.against.name());
         let pair = format!("{name} is {child:.6} for {parent:.6} of {than}");
         match self {
-            Self::BetterThan(_) => {
-                let holds = gain > *error;
+            Self::BetterThan(_, errors) => {
+                let holds = gain > errors * error;
                 let by = if gain >= 0.0 { "better by" } else { "worse by" };
-                (holds, format!("{pair}: {by} {:.6} with an error of {error:.6}", gain.abs()))
+                let needs = match errors {
+                    1.0 => String::new(),
+                    errors => format!(", of which {errors} are asked for"),
+                };
+                let gain = gain.abs();
+                (holds, format!("{pair}: {by} {gain:.6} with an error of {error:.6}{needs}"))
             }
             Self::NoWorseThan(_, by) => {
                 let holds = -gain <= by + error;
@@ -256,6 +273,11 @@ mod tests {
         assert!(!holds(&better, &[1.0, 2.0], &[1.0, 2.0]), "the same is not better");
         // Mean 0.5, error 0.5: no more than it.
         assert!(!holds(&better, &[1.0, 2.0], &[0.0, 2.0]));
+        let twice = gate(r#"(figure: "loss", better_than: parent, errors: 2)"#);
+        // Better by 0.5 with an error of 0.29.
+        let pair: [&[f64]; 2] = [&[1.0, 1.0, 1.0], &[0.0, 0.5, 1.0]];
+        assert!(holds(&better, pair[0], pair[1]) && !holds(&twice, pair[0], pair[1]));
+        assert!(holds(&twice, &[1.0, 2.0], &[0.9, 1.9]));
         let no_worse = gate(r#"(figure: "loss", no_worse_than: parent, by: 0.1)"#);
         assert!(holds(&no_worse, &[1.0, 2.0], &[1.09, 2.09]));
         assert!(!holds(&no_worse, &[1.0, 2.0], &[1.2, 2.2]));

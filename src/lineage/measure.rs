@@ -29,6 +29,8 @@ pub struct ExamLines {
     pub data: Dataset,
     /// Of which kind each question is, if there are kinds: figures of each are measured too.
     pub kinds: Vec<String>,
+    /// Of which group each question is: those of one group are right or wrong together.
+    pub groups: Vec<u64>,
 }
 
 /// Where exams come from.
@@ -208,19 +210,20 @@ impl<'a> ChildMeasurement<'a> {
         let questions = parts_of(&lines.data);
         let questions = questions.iter().map(String::as_str);
         let used = lines_use(TextRole::Gate, questions, tokens_of(&lines.data));
-        let mut of_kinds: BTreeMap<&str, [Vec<f64>; 2]> = BTreeMap::new();
+        let mut of_kinds: BTreeMap<&str, ([Vec<f64>; 2], Vec<u64>)> = BTreeMap::new();
         for (at, (parent, child)) in parent.iter().zip(&child).enumerate() {
             let kind = lines.kinds.get(at).map(String::as_str).filter(|kind| *kind != name);
             for name in std::iter::once(name).chain(kind) {
-                let [parents, children] = of_kinds.entry(name).or_default();
+                let ([parents, children], groups) = of_kinds.entry(name).or_default();
                 parents.push(*parent);
                 children.push(*child);
+                groups.extend(lines.groups.get(at));
             }
         }
-        for (name, [parent, child]) in of_kinds {
+        for (name, ([parent, child], groups)) in of_kinds {
             let name = FigureName::of(FigureKind::ExactMatch, name);
-            let pair = [&parent[..], &child];
-            found.figures.push(MeasuredFigure::paired(name, Against::Parent, &used.digest, pair));
+            let (text, pair) = (&used.digest, [&parent[..], &child]);
+            found.figures.push(MeasuredFigure::paired_in_groups(name, text, pair, &groups));
         }
         found.texts.push(used);
         Ok(())

@@ -37,7 +37,7 @@ pub use judge::{Judge, Judgement};
 pub use measure::{
     ChildMeasurement, Compared, ExamLines, ExamSource, FoundFigures, MeasureListener,
 };
-pub use picture::paint;
+pub use picture::{FamilyPainting, Island, paint};
 pub use store::{
     CHILDREN_FOLDER, LINEAGE_FILE, LineageProposal, LineageStore, base, digest_of, name_of,
 };

@@ -21,6 +21,7 @@ use bevy::prelude::*;
 use bevy_egui::{EguiPlugin, EguiPostUpdateSet, EguiPrimaryContextPass};
 
 use crate::world::WorldSystems;
+use crate::world::family::FamilyPicture;
 use crate::world::keys::{UserAction, on_action};
 use crate::world::pointer::Selection;
 use crate::world::tabs::Drawer;
@@ -55,7 +56,7 @@ fn close(
     mut search: ResMut<SearchBox>,
     mut drawer: ResMut<Drawer>,
     mut scrubbed: ResMut<Scrubbed>,
-    mut selection: ResMut<Selection>,
+    (mut selection, mut family): (ResMut<Selection>, ResMut<FamilyPicture>),
     mut commands: Commands,
 ) {
     if !search.text.is_empty() {
@@ -67,7 +68,7 @@ fn close(
     } else if scrubbed.0.is_some() {
         scrubbed.0 = None;
     } else {
-        selection.0 = None;
+        (selection.0, family.selected) = (None, None);
     }
 }
 

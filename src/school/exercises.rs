@@ -37,6 +37,9 @@ pub struct Exercise {
     /// The right answer's tokens, without one that ends it.
     #[serde(skip)]
     pub answer_tokens: Vec<u32>,
+    /// Exercises of one group have the same values of the slots that are held out.
+    #[serde(skip)]
+    pub group: u64,
 }
 
 impl Exercise {
@@ -48,6 +51,7 @@ impl Exercise {
             prompt: line.prompt,
             answer: line.completion,
             check: line.check,
+            group: line.group,
         })
     }
 

@@ -17,6 +17,9 @@ use crate::training::evaluate::score;
 const VARIED: usize = 64;
 /// A child may write the model's own kind of text worse by so much, in nats per token.
 const MORE_LOSS: f64 = 0.01;
+/// A child answers more by more than so many standard errors: of harmless ones one of 44 does by
+/// chance, where one of six does by more than one.
+const ERRORS: f64 = 2.0;
 /// A child keeps so much of the variety of its parent's answers.
 const KEPT_VARIETY: f64 = 0.5;
 
@@ -50,8 +53,7 @@ impl Exam<'_> {
         adapter: Option<&Adapter>,
         (settings, name): (&SchoolSettings, &str),
     ) -> Result<ExamResult, SchoolError> {
-        let apart = self.exercises.len().div_ceil(VARIED).max(1);
-        let varied: Vec<Exercise> = self.exercises.iter().step_by(apart).cloned().collect();
+        let varied: Vec<Exercise> = self.varied().cloned().collect();
         let steps = self.exercises.len() + self.plain.len() + varied.len();
         pupil.progress.begins(&format!("examination: {name}"), steps);
         let mut engine = pupil.engine(adapter)?;
@@ -67,6 +69,12 @@ impl Exam<'_> {
             distinct: drawn.iter().map(|answers| distinct_share(answers)).collect(),
             entropy: drawn.iter().map(|answers| first_token_entropy(answers)).collect(),
         })
+    }
+
+    /// Those on which the variety of answers is measured.
+    fn varied(&self) -> impl Iterator<Item = &Exercise> {
+        let apart = self.exercises.len().div_ceil(VARIED).max(1);
+        self.exercises.iter().step_by(apart)
     }
 
     fn losses(
@@ -86,13 +94,12 @@ impl Exam<'_> {
 
     /// What both came to.
     pub fn compare(&self, parent: &ExamResult, child: &ExamResult) -> Vec<MeasuredFigure> {
-        let of = |name, text: &str, pair: [&[f64]; 2]| {
-            MeasuredFigure::paired(name, Against::Parent, text, pair)
-        };
+        let groups: Vec<u64> = self.exercises.iter().map(|it| it.group).collect();
+        let of = MeasuredFigure::paired_in_groups;
         let exercises = self.exercises_digest;
         let plain = FigureName::plain;
         let pair = [&*parent.right, &*child.right];
-        let mut figures = vec![of(plain(FigureKind::ExactMatch), exercises, pair)];
+        let mut figures = vec![of(plain(FigureKind::ExactMatch), exercises, pair, &groups)];
         let mut kinds: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (at, exercise) in self.exercises.iter().enumerate() {
             kinds.entry(&exercise.kind).or_default().push(at);
@@ -101,20 +108,22 @@ impl Exam<'_> {
             let right =
                 |result: &ExamResult| at.iter().map(|&at| result.right[at]).collect::<Vec<_>>();
             let name = FigureName::of(FigureKind::ExactMatch, *kind);
+            let groups: Vec<u64> = at.iter().map(|&at| groups[at]).collect();
             let (parent, child) = (right(parent), right(child));
-            figures.push(of(name, exercises, [&*parent, &*child]));
+            figures.push(of(name, exercises, [&*parent, &*child], &groups));
         }
-        let pair = [&*parent.losses, &*child.losses];
-        figures.push(of(plain(FigureKind::Loss), self.plain_digest, pair));
+        let (name, pair) = (plain(FigureKind::Loss), [&*parent.losses, &*child.losses]);
+        figures.push(MeasuredFigure::paired(name, Against::Parent, self.plain_digest, pair));
+        let groups: Vec<u64> = self.varied().map(|it| it.group).collect();
         let pair = [&*parent.distinct, &*child.distinct];
-        figures.push(of(plain(FigureKind::Distinct), exercises, pair));
+        figures.push(of(plain(FigureKind::Distinct), exercises, pair, &groups));
         let pair = [&*parent.entropy, &*child.entropy];
-        figures.push(of(plain(FigureKind::FirstTokenEntropy), exercises, pair));
+        figures.push(of(plain(FigureKind::FirstTokenEntropy), exercises, pair, &groups));
         figures
     }
 }
 
-/// What a gate says of these figures: better in sum by more than the error, no kind worse by more
+/// What a gate says of these figures: better in sum by more than two errors, no kind worse by more
 /// than its own, plain text no worse, answers as varied.
 pub(super) fn judge(figures: &[MeasuredFigure]) -> Vec<GateLineOutcome> {
     let gate = Gate {
@@ -132,6 +141,7 @@ fn gate_line(figure: &MeasuredFigure) -> GateLine {
     let line = GateLine {
         figure: name.clone(),
         better_than: None,
+        errors: None,
         no_worse_than: None,
         by: None,
         at_most: None,
@@ -139,7 +149,9 @@ fn gate_line(figure: &MeasuredFigure) -> GateLine {
     };
     let parent = Some(Against::Parent);
     match name.kind {
-        FigureKind::ExactMatch if name.of.is_none() => GateLine { better_than: parent, ..line },
+        FigureKind::ExactMatch if name.of.is_none() => {
+            GateLine { better_than: parent, errors: Some(ERRORS), ..line }
+        }
         FigureKind::Loss => GateLine { no_worse_than: parent, by: Some(MORE_LOSS), ..line },
         FigureKind::Distinct | FigureKind::FirstTokenEntropy => {
             GateLine { at_least: Some(KEPT_VARIETY * figure.parent), ..line }

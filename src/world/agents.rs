@@ -13,6 +13,7 @@ use bevy::prelude::*;
 
 use super::WorldSystems;
 use super::camera::MapCamera;
+use super::family::FamilyFolder;
 use super::heatmap::Heatmaps;
 use super::keys::{UserAction, on_action};
 use super::layout::Atlas;
@@ -58,7 +59,7 @@ pub struct InhabitedPlugin;
 
 impl Plugin for InhabitedPlugin {
     fn build(&self, app: &mut App) {
-        app.add_plugins((AgentsPlugin, SimulationPlugin, super::family::FamilyPlugin))
+        app.add_plugins((AgentsPlugin, SimulationPlugin))
             .init_resource::<Heatmaps>()
             .init_resource::<Before>()
             .init_resource::<WorldFile>()
@@ -91,6 +92,7 @@ pub(crate) fn inhabit(
     profiles: Vec<AgentProfile>,
     saved: Option<&WorldSnapshot>,
 ) -> Result<(), AgentsError> {
+    world.insert_resource(FamilyFolder(runner.shared_queue().folder()));
     QueueWorkers::employ(world, runner, Vec::new(), None, (BENCHES, SHARE), Arc::new(|_| ()));
     match saved {
         Some(saved) => restore(world, saved),

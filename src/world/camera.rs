@@ -30,12 +30,14 @@ pub struct MapCamera {
     pub flight: Option<Flight>,
     /// The cells that it was sent to see.
     framed: Rect,
+    /// What lies beside the land, and can be gone to.
+    pub(super) beside: Option<Rect>,
 }
 
 impl MapCamera {
     /// A camera that sees all of the map.
     pub fn whole(bounds: Rect) -> Self {
-        Self { view: View::default().fit(bounds), flight: None, framed: bounds }
+        Self { view: View::default().fit(bounds), flight: None, framed: bounds, beside: None }
     }
 
     /// Is at a view at once, and on its way to none.
@@ -44,10 +46,15 @@ impl MapCamera {
         self.flight = None;
     }
 
+    /// Where the middle of the screen may be: over the land and what lies beside it.
+    pub(super) fn reach(&self, bounds: Rect) -> Rect {
+        self.beside.map_or(bounds, |beside| bounds.union(beside))
+    }
+
     /// Flies to a view; `seconds` of 0 is a jump, `None` as long as its way takes.
     pub fn fly(&mut self, to: View, seconds: Option<f64>, bounds: Rect) {
         // A bookmark may have been made on a screen of another size, or be edited in its file.
-        let to = View { size: self.view.size, ..to }.bounded(bounds);
+        let to = View { size: self.view.size, ..to }.bounded(self.reach(bounds));
         match seconds {
             Some(seconds) if seconds <= 0.0 => self.jump(to),
             Some(seconds) => self.flight = Some(Flight::new(self.view, to, seconds)),
@@ -60,7 +67,7 @@ impl MapCamera {
         let to = self.flight.map_or(self.view, |flight| flight.target());
         let framed = [bounds, self.framed].into_iter().find(|&rect| to == to.fit(rect));
         let to = View { size, ..to };
-        let to = framed.map_or(to.bounded(bounds), |rect| to.fit(rect));
+        let to = framed.map_or(to.bounded(self.reach(bounds)), |rect| to.fit(rect));
         self.view.size = size;
         match self.flight {
             Some(_) => self.flight = Some(Flight::usual(self.view, to)),
@@ -156,7 +163,7 @@ pub(super) fn act(
             _ => {}
         }
     }
-    let bounds = atlas.bounds();
+    let bounds = camera.reach(atlas.bounds());
     // After a frame that took long, the map does not leap.
     let seconds = time.delta_secs_f64().min(0.1);
     if pan != [0.0; 2] {

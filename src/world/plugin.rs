@@ -10,6 +10,7 @@ use super::camera::{self, MapCamera, Navigate, ViewHistory};
 use super::damage::{self, Damage};
 use super::device_recovery::DeviceRecoveryPlugin;
 use super::draw::{DrawPlugin, MapFrame, coarse_words, relief_fade};
+use super::family::FamilyPlugin;
 use super::frames;
 use super::keys::{self, UserAction};
 use super::lab::{EditedPlots, LabPlugin};
@@ -106,6 +107,7 @@ impl Plugin for WorldPlugin {
                 ThinkPlugin,
                 (AdaptersPlugin, LearningPlugin),
                 TourPlugin,
+                FamilyPlugin,
                 DrawPlugin,
                 LabPlugin,
                 StreamPlugin,

@@ -7,8 +7,10 @@ use bevy::window::PrimaryWindow;
 use bevy_egui::{EguiContexts, egui, input::EguiWantsInput};
 
 use super::camera::{MapCamera, Navigate};
+use super::family::FamilyPicture;
 use super::lab::Edits;
 use super::layout::{Atlas, Place};
+use super::tabs::{Drawer, Tab};
 use super::view::View;
 use crate::model::plan::Rect;
 
@@ -51,6 +53,7 @@ pub(super) fn mouse(
     mut camera: ResMut<MapCamera>,
     mut on_map: ResMut<Pointer>,
     mut selection: ResMut<Selection>,
+    (mut family, mut drawer): (ResMut<FamilyPicture>, ResMut<Drawer>),
     mut navigate: MessageWriter<Navigate>,
     mut press: Local<Press>,
 ) {
@@ -80,7 +83,8 @@ pub(super) fn mouse(
             MouseScrollUnit::Pixel => WHEEL_PIXEL,
         };
         if !over_panel {
-            let view = camera.view.zoomed((f64::from(scroll.y) * step).exp2(), pointer, bounds);
+            let reach = camera.reach(bounds);
+            let view = camera.view.zoomed((f64::from(scroll.y) * step).exp2(), pointer, reach);
             camera.jump(view);
         }
     }
@@ -96,7 +100,7 @@ pub(super) fn mouse(
     // While weights are marked, the button is the lab's.
     if press.dragged && buttons.pressed(button) && !edits.painting {
         let by = std::array::from_fn(|i| pointer[i] - press.last[i]);
-        let view = camera.view.panned(by, bounds);
+        let view = camera.view.panned(by, camera.reach(bounds));
         camera.jump(view);
     }
     press.last = pointer;
@@ -109,6 +113,14 @@ pub(super) fn mouse(
             }
             let now = time.elapsed_secs_f64();
             let is_second = now - std::mem::replace(&mut press.clicked_at, now) < DOUBLE_CLICK;
+            let cell = camera.view.cell_at(pointer);
+            family.selected = family.island_at(cell, bounds);
+            if let Some(at) = family.selected {
+                (selection.0, drawer.0) = (None, Some(Tab::Inspector));
+                let there = is_second.then(|| family.view_of(at, &camera, bounds)).flatten();
+                navigate.write_batch(there);
+                return;
+            }
             let to = click(&atlas, &camera.view, pointer, is_second, &mut selection);
             navigate.write_batch(to.map(Navigate::To));
         }

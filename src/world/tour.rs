@@ -82,6 +82,9 @@ pub enum TourStep {
         /// How it takes part from now on.
         switch: AdapterSwitch,
     },
+    /// Walks through the model's family, from the founder to the current one: each island is flown
+    /// to, and its figures are shown.
+    Family,
     /// Opens a panel of the drawer, or closes the drawer.
     Show(Option<Tab>),
     /// Leaves a picture of this name.
@@ -147,6 +150,11 @@ impl TourRun {
             && self.frames == 0
             && self.wait <= 0.0
             && !self.is_repeated()
+    }
+
+    /// Whether it walks through the model's family.
+    pub(crate) fn shows_family(&self) -> bool {
+        self.tour.steps.contains(&TourStep::Family)
     }
 
     fn is_repeated(&self) -> bool {

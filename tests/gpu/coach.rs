@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use pixel_llm::coach::work::open_device;
+use pixel_llm::coach::work::GpuDevices;
 use pixel_llm::coach::work::{ModelContext, PauseToken};
 use pixel_llm::coach::{BenchSubject, TaskAction};
 
@@ -15,7 +15,7 @@ fn kernels_are_compared_with_their_twins_and_timed_on_the_gpu_too() {
     let alone = shop.perform(&TaskAction::KernelTwins, &mut |_| ()).unwrap();
     assert!(alone.summary.contains("no GPU was compared"), "{}", alone.summary);
 
-    let shop = shop.with_device(open_device());
+    let shop = shop.with_devices(Box::new(GpuDevices));
     let twins = shop.perform(&TaskAction::KernelTwins, &mut |_| ()).unwrap();
     if twins.summary.contains("no GPU was compared") {
         assert!(std::env::var_os("PIXEL_LLM_REQUIRE_GPU").is_none(), "{}", twins.summary);

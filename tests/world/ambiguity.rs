@@ -18,6 +18,7 @@ use pixel_llm::forward::gpu::model::{GpuModelPlugin, GpuModelSource, Sizes};
 use pixel_llm::forward::gpu::shaders::{ShadersPlugin, load_sources};
 use pixel_llm::forward::gpu::{Forward, ForwardPlugin, InterventionsPlugin, WeightEditsPlugin};
 use pixel_llm::residency::ResidencyPlugin;
+use pixel_llm::residency::compute::StreamTuning;
 use pixel_llm::world::agents::InhabitedPlugin;
 
 fn app() -> App {
@@ -44,6 +45,7 @@ fn network_model() -> GpuModelSource {
         persistent_workgroups: 0,
         compile_ahead: false,
         memory: None,
+        tuning: StreamTuning::default(),
         family: KernelFamily::ALL[1],
         sizes: Sizes { slots: 1, context: 16, columns: 1, steps: 1 },
     }

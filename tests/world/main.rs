@@ -11,6 +11,7 @@ mod damaged;
 mod edits;
 mod entities;
 mod every_key;
+mod family;
 mod front;
 mod learning;
 mod looks;

@@ -19,7 +19,7 @@ use self::report::{BenchReport, Startup};
 use self::streaming::Streaming;
 use super::engine::{Device, GpuMemory, PrecisionArgs, open_fastest_engine};
 use super::lora::LoraArgs;
-use super::output::{Exit, Output, progress_bar};
+use super::output::{Exit, Output, doing, print_note, progress_bar};
 use crate::content::assets::Assets;
 use crate::model::PixelModel;
 use crate::model::planes::LINE_BYTES;
@@ -42,6 +42,7 @@ Examples:
   pixel-llm bench                            the model inside the program
   pixel-llm bench model.gguf --device cpu --repetitions 9
   pixel-llm bench model.gguf --lora adapter.gguf        what an adapter costs
+  pixel-llm bench model.gguf --gpu-memory 64M --tune    how it is streamed fastest here
   pixel-llm bench model.gguf --parallel 1,2,4,8,16 --json | jq .speeds"
 )]
 pub struct BenchArgs {
@@ -91,6 +92,12 @@ pub struct BenchArgs {
     precision: PrecisionArgs,
     #[command(flatten)]
     lora: LoraArgs,
+    /// First find out how the model is streamed fastest through this memory, where it does not fit
+    /// it: with how many slots in turn, and how many layers read ahead. This and every later run
+    /// uses it.
+    #[cfg(feature = "world")]
+    #[arg(long)]
+    tune: bool,
 }
 
 impl BenchArgs {
@@ -110,6 +117,10 @@ impl BenchArgs {
 /// The model cannot be opened or run, or was not made for so many tokens.
 pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result<Exit> {
     let plan = args.plan();
+    #[cfg(feature = "world")]
+    if args.tune {
+        tune(super::open_model(args.model.as_deref(), assets)?, args.memory)?;
+    }
     let (model, open_model) = timed(|| super::open_model(args.model.as_deref(), assets))?;
     let most = model.config().context_length;
     let context = u32::try_from(plan.context()).ok().filter(|&context| context <= most);
@@ -152,6 +163,22 @@ pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
             .streamed(streaming);
     out.print(&report, BenchReport::text)?;
     Ok(Exit::Ok)
+}
+
+/// Makes a trial of how a model is streamed, and tells of it.
+#[cfg(feature = "world")]
+fn tune(model: PixelModel, memory: GpuMemory) -> anyhow::Result<()> {
+    use crate::engine::open::tune_streaming;
+    let trying = doing("trying how to stream the model");
+    let memory = memory.gpu_memory.map(|size| size.0);
+    let found = tune_streaming(&std::sync::Arc::new(model), memory, &|_| true);
+    drop(trying);
+    let (adapter, verdict) = found?.context(
+        "--tune: all of the model fits this adapter's memory, so that nothing is streamed; say \
+         with --gpu-memory how much it may take",
+    )?;
+    print_note(&format!("{adapter}: {}", verdict.line()));
+    Ok(())
 }
 
 fn timed<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, Duration)> {

@@ -484,7 +484,7 @@ fn drive(
     let context = ModelContext::new(model, &folder, Arc::new(PauseToken::default()))?
         .with_assets(assets.clone());
     #[cfg(feature = "world")]
-    let context = context.with_device(crate::coach::work::open_device());
+    let context = context.with_devices(Box::new(crate::coach::work::GpuDevices));
     let reviewer = Reviewer::load(AgentKind::Gemini.name(), assets)?;
     let shared_queue = Arc::new(SharedQueue::new(store)?);
     let runner =

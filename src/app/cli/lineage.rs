@@ -202,7 +202,7 @@ impl Family<'_> {
         if let Some((path, overwrite)) = png {
             let read = [self.store.path(), self.founder.path()];
             check_output(&path, read, Format::Png, overwrite)?;
-            let picture = paint(&lineage, &self.store, &self.founder)?;
+            let picture = paint(&lineage, &self.store, &self.founder)?.picture;
             picture.write_png(Target::new(&path, overwrite))?;
         }
         let listed = show::ListedFamily::new(&lineage, &self.store);

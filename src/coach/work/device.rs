@@ -30,5 +30,36 @@ pub trait WorkDevice {
 /// A device, or `None` where there is no adapter.
 pub(crate) type OpenedDevice = Result<Option<Box<dyn WorkDevice>>, EngineError>;
 
-/// Opens the device for a context. It is called on the thread that works.
-pub type OpenDevice = dyn Fn(&Arc<PixelModel>, usize) -> OpenedDevice + Send + Sync;
+/// What a trial of streaming has found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamingFigures {
+    /// For people.
+    pub line: String,
+    /// Milliseconds for a token as it is streamed from now on, and as usual.
+    pub milliseconds: [f64; 2],
+    /// Bytes that the weights may take.
+    pub cap: u64,
+    /// Slots in turn, and units ahead.
+    pub tuning: [u8; 2],
+}
+
+/// What opens devices, on the thread that works.
+pub trait WorkDevices: Send + Sync {
+    /// Opens one for a context.
+    ///
+    /// # Errors
+    /// The model cannot be run on it.
+    fn open(&self, model: &Arc<PixelModel>, context: usize) -> OpenedDevice;
+
+    /// Finds out how a model is streamed fastest, through what the adapter gives or, where all of
+    /// it fits that, through half of its size, and keeps it for every later run. `None` where there
+    /// is no adapter. `begins` hears what is tried, and says whether to go on.
+    ///
+    /// # Errors
+    /// The model cannot be run on it, or it was told to stop.
+    fn tune_streaming(
+        &self,
+        model: &Arc<PixelModel>,
+        begins: &dyn Fn(&str) -> bool,
+    ) -> Result<Option<StreamingFigures>, EngineError>;
+}

@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{OpenDevice, WorkDevice};
+use super::device::OpenedDevice;
+use super::{StreamingFigures, WorkDevice, WorkDevices};
 use crate::engine::gpu::headless::GpuChoice;
 use crate::engine::gpu::{GpuEngine, GpuEngineError, KernelConfig};
+use crate::engine::open::{OpenError, tune_streaming};
 use crate::engine::{Batch, Column, Engine, EngineError};
 use crate::forward::Hook;
 use crate::forward::HookPoint;
+use crate::model::PixelModel;
+use crate::residency::compute::weights_in_bytes;
 
 impl WorkDevice for GpuEngine {
     fn name(&self) -> String {
@@ -38,10 +42,13 @@ impl WorkDevice for GpuEngine {
     }
 }
 
-/// How work opens a GPU: with each kernel in dispatches of its own, so that each can be compared
-/// and timed.
-pub fn open_device() -> Box<OpenDevice> {
-    Box::new(|model, context| {
+/// The graphics adapters of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GpuDevices;
+
+impl WorkDevices for GpuDevices {
+    /// With each kernel in dispatches of its own, so that each can be compared and timed.
+    fn open(&self, model: &Arc<PixelModel>, context: usize) -> OpenedDevice {
         let mut choice = GpuChoice::default();
         let Ok(adapter) = choice.find() else { return Ok(None) };
         let plan = KernelConfig { fused_layers: false, ..KernelConfig::usual(&adapter) };
@@ -51,5 +58,27 @@ pub fn open_device() -> Box<OpenDevice> {
             Err(GpuEngineError::Gpu(_)) => Ok(None),
             Err(error) => Err(EngineError::Other(Box::new(error))),
         }
-    })
+    }
+
+    fn tune_streaming(
+        &self,
+        model: &Arc<PixelModel>,
+        begins: &dyn Fn(&str) -> bool,
+    ) -> Result<Option<StreamingFigures>, EngineError> {
+        // Where all of it fits, half of it is what those have who give it no more.
+        let half = Some(weights_in_bytes(model) / 2);
+        let found = tune_streaming(model, None, begins).and_then(|found| {
+            found.map_or_else(|| tune_streaming(model, half, begins), |it| Ok(Some(it)))
+        });
+        match found {
+            Ok(found) => Ok(found.map(|(adapter, verdict)| StreamingFigures {
+                line: format!("{adapter}: {}", verdict.line()),
+                milliseconds: [verdict.milliseconds, verdict.usual_milliseconds],
+                cap: verdict.cap,
+                tuning: [verdict.tuning.ring, verdict.tuning.buffers],
+            })),
+            Err(OpenError::Adapter(_)) => Ok(None),
+            Err(error) => Err(EngineError::Other(Box::new(error))),
+        }
+    }
 }

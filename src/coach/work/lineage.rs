@@ -441,7 +441,7 @@ pub(in crate::coach) fn report_of(judgement: &Judgement) -> TaskReport {
 pub(super) fn picture(context: &ModelContext) -> WorkResult<TaskReport> {
     let store = LineageStore::in_folder(&context.folder);
     let lineage = store.found(&context.model)?;
-    let picture = crate::lineage::paint(&lineage, &store, &context.model)?;
+    let picture = crate::lineage::paint(&lineage, &store, &context.model)?.picture;
     let path = context.folder.join(LINEAGE_PICTURE_FILE);
     picture.write_png(crate::pxi::Target::new(&path, true))?;
     let children = lineage.children();

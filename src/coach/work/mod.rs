@@ -14,6 +14,7 @@ pub(super) mod lineage;
 mod pause_token;
 mod plain;
 pub mod process;
+mod residency;
 mod school;
 mod storage;
 mod teach;
@@ -30,9 +31,9 @@ use crate::engine::{CpuEngine, EngineError};
 use crate::forward::cpu::{CpuModel, CpuOptions, ForwardError};
 use crate::model::{ModelError, PixelModel};
 
-pub use device::{OpenDevice, WorkDevice};
+pub use device::{StreamingFigures, WorkDevice, WorkDevices};
 #[cfg(feature = "world")]
-pub use gpu::open_device;
+pub use gpu::GpuDevices;
 pub use heads::{HEAD_IMPORTANCE_FILE, SURVEY_TEXT, loss};
 pub use lineage::{LINEAGE_PICTURE_FILE, SENSITIVITY_FILE, of_promotion};
 pub use pause_token::PauseToken;
@@ -85,7 +86,7 @@ pub struct ModelContext {
     pause_token: Arc<PauseToken>,
     /// The threads that work may use; all of the program's where none are named.
     threads: Option<rayon::ThreadPool>,
-    device: Option<Box<OpenDevice>>,
+    devices: Option<Box<dyn WorkDevices>>,
     /// Where corpora are found.
     assets: Option<Assets>,
 }
@@ -109,7 +110,7 @@ impl ModelContext {
             folder: folder.to_owned(),
             pause_token,
             threads: None,
-            device: None,
+            devices: None,
             assets: None,
         })
     }
@@ -126,8 +127,8 @@ impl ModelContext {
 
     /// With a way to a GPU, on which kernels are measured and compared too.
     #[must_use]
-    pub fn with_device(mut self, open: Box<OpenDevice>) -> Self {
-        self.device = Some(open);
+    pub fn with_devices(mut self, devices: Box<dyn WorkDevices>) -> Self {
+        self.devices = Some(devices);
         self
     }
 
@@ -155,8 +156,8 @@ impl ModelContext {
 
     /// The GPU, where there is a way to one and an adapter.
     fn open_device(&self, context: usize) -> WorkResult<Option<Box<dyn WorkDevice>>> {
-        let Some(open) = &self.device else { return Ok(None) };
-        Ok(open(&self.model, context)?)
+        let Some(devices) = &self.devices else { return Ok(None) };
+        Ok(devices.open(&self.model, context)?)
     }
 
     fn cpu_model(&self) -> WorkResult<CpuModel> {
@@ -238,7 +239,7 @@ impl ModelContext {
             TaskAction::WarmUp { layer } => storage::warm_up(self, *layer),
             TaskAction::Bench { subject: BenchSubject::Cache } => storage::bench_cache(self),
             TaskAction::Bench { subject: BenchSubject::Index } => storage::bench_index(self),
-            TaskAction::TuneResidency => storage::tune_residency(self, progress),
+            TaskAction::TuneResidency => residency::tune(self, progress),
             TaskAction::KernelTwins => twins::kernel_twins(self, progress),
             TaskAction::Bench { subject: BenchSubject::Kernels } => {
                 inference::bench_kernels(self, progress)

@@ -127,7 +127,9 @@ impl ExamSource for AllExams<'_> {
             prompt: exercise.prompt.clone(),
             completion: exercise.answer.clone(),
             check: exercise.check.clone(),
+            group: exercise.group,
         };
+        let groups = made.iter().map(|exercise| exercise.group).collect();
         let lines = made.iter().map(line).collect::<Vec<_>>();
         let lines = to_json_lines(&lines).map_err(|error| words(&error))?;
         let context = model.config().context_length as usize;
@@ -136,6 +138,6 @@ impl ExamSource for AllExams<'_> {
         let data = Dataset::parse(format!("{name}, held out"), &lines, &text, &options)
             .map_err(|error| words(&error))?;
         let kinds = made.into_iter().map(|exercise| exercise.kind).collect();
-        Ok(ExamLines { data, kinds })
+        Ok(ExamLines { data, kinds, groups })
     }
 }

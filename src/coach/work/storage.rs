@@ -223,40 +223,6 @@ pub(super) fn bench_cache(context: &ModelContext) -> WorkResult<TaskReport> {
     Ok(report.with("wrong_tiles", wrong as f64).with("tiles", scene.tiles() as f64))
 }
 
-/// How near to the best rate the chosen cache must come.
-const GOOD_SHARE: f64 = 0.95;
-
-pub(super) fn tune_residency(
-    context: &ModelContext,
-    progress: &mut ProgressListener<'_>,
-) -> WorkResult<TaskReport> {
-    let scene = Scene::new(context)?;
-    // Powers of two, and all of it: no cache serves a walk better.
-    let mut sizes: Vec<usize> =
-        (4..=16).map(|power| 1 << power).take_while(|&size| size < scene.tiles()).collect();
-    sizes.push(scene.tiles());
-    let mut rates = Vec::new();
-    for &size in &sizes {
-        context.go_on()?;
-        progress(format!("a cache of {size} tiles"));
-        let (hits, misses, ..) = scene.walk(size, false)?;
-        rates.push(hits as f64 / (hits + misses).max(1) as f64);
-    }
-    let best = rates.iter().copied().fold(0.0, f64::max);
-    let chosen =
-        rates.iter().position(|&rate| rate >= GOOD_SHARE * best).unwrap_or(sizes.len() - 1);
-    let (size, rate) = (sizes[chosen], rates[chosen]);
-    let summary = format!(
-        "{size} of {} tiles in memory serve {:.1} % of a walk",
-        scene.tiles(),
-        100.0 * rate
-    );
-    let report = TaskReport::new(summary).with("hit_rate", rate).with("best_hit_rate", best);
-    Ok(report
-        .with("resident_tiles", size as f64)
-        .with("resident_bytes", (size * TILE_BYTES) as f64))
-}
-
 pub(super) fn bench_index(context: &ModelContext) -> WorkResult<TaskReport> {
     const QUERIES: usize = 2000;
     /// Those that are answered a second time by looking at every rectangle.

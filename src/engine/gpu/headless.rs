@@ -40,6 +40,7 @@ use wgpu::{
 
 use crate::engine::gpu::threads::DriverThreads;
 use crate::forward::gpu::kernels::KernelFamily;
+use crate::residency::compute::StreamTuning;
 
 /// Why there is no GPU to compute on. Each message is one line.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +87,8 @@ pub struct GpuChoice {
     /// Bytes of its memory that a model's weights may take; a model that needs more is streamed.
     /// `None` is what it has.
     pub memory: Option<u64>,
+    /// How a model that needs more is streamed.
+    pub tuning: StreamTuning,
     /// Percent of each of its heaps, as far as its driver tells their sizes, that may be in use
     /// when something is put on it. `None` is no such limit: small heaps count as well, and many
     /// cards have one of 256 MiB beside the one that large textures go to.

@@ -10,6 +10,7 @@ pub mod headless;
 mod profile;
 mod slices;
 mod stepper;
+pub mod streaming_trial;
 pub(crate) mod threads;
 pub mod trial;
 
@@ -160,6 +161,7 @@ impl GpuEngine {
                     // No frame of a window waits here when a step first needs a kernel.
                     compile_ahead: false,
                     memory: choice.memory,
+                    tuning: choice.tuning,
                 },
             },
             InterventionsPlugin,

@@ -22,7 +22,7 @@ use crate::model::PixelModel;
 use crate::pxi::AtomicFile;
 
 /// Positions of the trial's sequence.
-const CONTEXT: usize = 64;
+pub(super) const CONTEXT: usize = 64;
 /// Tokens of each timed run, and runs that count.
 const TOKENS: u32 = 4;
 const RUNS: usize = 4;
@@ -45,6 +45,9 @@ pub enum TrialError {
     /// The engine gave out in the middle of it.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// It was told to stop.
+    #[error("stopped")]
+    Stopped,
     /// The model cannot be run on the processor either.
     #[error(transparent)]
     Cpu(#[from] crate::forward::cpu::ForwardError),
@@ -132,7 +135,7 @@ fn verdicts(folder: &Path) -> Vec<TrialResult> {
     ron::from_str(&text).unwrap_or_default()
 }
 
-fn adapter_key(adapter: &AdapterFacts) -> String {
+pub(super) fn adapter_key(adapter: &AdapterFacts) -> String {
     let version = env!("CARGO_PKG_VERSION");
     // Fused layers have a workgroup per thread: with other threads the times are others.
     let threads = if adapter.is_software() { workers() } else { 0 };
@@ -318,7 +321,7 @@ fn time(engine: &mut dyn Engine) -> Result<f64, EngineError> {
 }
 
 /// Milliseconds for a token in one run.
-fn timed_run(engine: &mut dyn Engine) -> Result<f64, EngineError> {
+pub(super) fn timed_run(engine: &mut dyn Engine) -> Result<f64, EngineError> {
     let steps = TOKENS.min(engine.capacity().steps as u32);
     let start = Instant::now();
     for first in (0..TOKENS).step_by(steps as usize) {
@@ -328,7 +331,7 @@ fn timed_run(engine: &mut dyn Engine) -> Result<f64, EngineError> {
 }
 
 /// Logits of a few tokens, one at a time.
-fn logits(engine: &mut GpuEngine) -> Result<Vec<f32>, EngineError> {
+pub(super) fn logits(engine: &mut GpuEngine) -> Result<Vec<f32>, EngineError> {
     let mut all = Vec::new();
     // One column at a time: only such steps have fused layers.
     for position in 0..4 {

@@ -37,6 +37,68 @@ const MOST_POSTERS: usize = 48;
 /// Islands beneath which there are words; smaller ones would have letters that cannot be read.
 const LEAST_WIDTH_OF_WORDS: f32 = 150.0;
 
+/// A picture of a lineage, and where on it each child is.
+#[derive(Clone, Debug)]
+pub struct FamilyPainting {
+    /// The picture.
+    pub picture: Picture,
+    /// Of each child in order.
+    pub islands: Vec<Island>,
+    /// From the founder to the current one, by their numbers in `islands`.
+    pub way: Vec<usize>,
+}
+
+/// A child on the picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Island {
+    /// How it was made, and what became of it.
+    pub title: String,
+    /// Its digest, who made it, and every figure with its error.
+    pub figures: Vec<String>,
+    /// Of each line of its gate whether it holds, and why.
+    pub gate: Vec<(bool, String)>,
+    /// Where it is, in pixels: left, top, width, height, with its words.
+    pub place: [f32; 4],
+}
+
+impl Island {
+    fn of(child: &LineageEntry, lineage: &Lineage, spot: IslandSpot) -> Self {
+        let is_current = lineage.current() == Some(&*child.child);
+        let verdict = if is_current { "current" } else { child.verdict.words() };
+        let by = [&child.by.agent, &child.by.person].into_iter().flatten();
+        let by: Vec<String> = by.map(|name| one_line(name).into_owned()).collect();
+        let mut figures = vec![format!("digest {}", short(&child.child))];
+        if !by.is_empty() {
+            figures.push(format!("by {}", by.join(" and ")));
+        }
+        figures.extend(child.figures.iter().map(|figure| {
+            let against = match figure.against {
+                Against::Parent => String::new(),
+                Against::Uniform => " (beside the uniform file)".into(),
+            };
+            let error = if figure.error > 0.0 {
+                format!(", error {:.4}", figure.error)
+            } else {
+                String::new()
+            };
+            format!("{}{error}{against}", figure_words(figure))
+        }));
+        let lines = child.gate.iter().flat_map(|gate| &gate.outcome);
+        Self {
+            title: format!("{}: {verdict}", made(child)),
+            figures,
+            gate: lines.map(|line| (line.holds, line.because.clone())).collect(),
+            place: [
+                spot.x - spot.width / 2.0,
+                spot.top(),
+                spot.width,
+                // The words beneath take about so much.
+                spot.height + spot.width * 0.4,
+            ],
+        }
+    }
+}
+
 /// Paints a lineage. Children whose files are not there are islands without a poster.
 ///
 /// # Errors
@@ -45,7 +107,7 @@ pub fn paint(
     lineage: &Lineage,
     store: &LineageStore,
     founder: &Arc<PixelModel>,
-) -> Result<Picture, LineageError> {
+) -> Result<FamilyPainting, LineageError> {
     let children = lineage.children();
     let islands = Islands::new(lineage, &children);
     let mut picture = Picture::new(islands.size, NIGHT);
@@ -68,7 +130,16 @@ pub fn paint(
     }
     head(&mut picture, lineage, &children);
     legend(&mut picture);
-    Ok(picture)
+    let at = |digest: &String| children.iter().position(|child| child.child == *digest);
+    Ok(FamilyPainting {
+        picture,
+        islands: children
+            .iter()
+            .zip(&islands.spots)
+            .map(|(child, spot)| Island::of(child, lineage, *spot))
+            .collect(),
+        way: lineage.promoted().iter().filter_map(at).collect(),
+    })
 }
 
 /// Which children have a poster: those in use first, then the newest.

@@ -7,6 +7,7 @@ use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Rect, pos2, vec2};
 
+use crate::lineage::Island;
 use crate::model::PixelModel;
 use crate::model::tensors::Tensor;
 use crate::model::weights::tile_weights;
@@ -18,6 +19,7 @@ use crate::terminal::one_line;
 use crate::tiles::{ModelIndex, Muted, Scale, Tensors};
 use crate::world::camera::Navigate;
 use crate::world::damage::{self, Damage};
+use crate::world::family::FamilyPicture;
 use crate::world::keys::UserAction;
 use crate::world::lab::{Edits, marks};
 use crate::world::layout::{Atlas, Place};
@@ -80,6 +82,23 @@ fn count(model: &PixelModel, edits: &Edits, tensor: usize) -> Counted {
     Counted { mean, spread, peak, bars, good, damaged, edited }
 }
 
+/// A model of the family: how it was made, what was measured, what its gate said.
+fn child(ui: &mut egui::Ui, island: &Island, theme: Theme) {
+    ui.heading(&island.title);
+    for figure in &island.figures {
+        ui.label(figure);
+    }
+    if !island.gate.is_empty() {
+        ui.separator();
+        ui.label("The gate");
+    }
+    for (holds, why) in &island.gate {
+        let (word, colour) =
+            if *holds { ("holds", accent(theme)) } else { ("fails", wrong(theme)) };
+        ui.colored_label(colour, format!("{word}: {why}"));
+    }
+}
+
 pub(crate) fn draw(
     mut contexts: EguiContexts,
     atlas: Res<Atlas>,
@@ -90,7 +109,7 @@ pub(crate) fn draw(
     marked: Query<(Option<&Muted>, Option<&Scale>)>,
     (of_layer, names): (Query<&Tensors>, Query<&Name>),
     drawer: Res<Drawer>,
-    (edits, damage): (Res<Edits>, Res<Damage>),
+    (edits, damage, family): (Res<Edits>, Res<Damage>, Res<FamilyPicture>),
     mut counted: Local<HashMap<usize, Counted>>,
     mut of_edits: Local<u64>,
     mut commands: Commands,
@@ -98,6 +117,9 @@ pub(crate) fn draw(
     let context = contexts.ctx_mut()?;
     let theme = settings.theme;
     show(context, theme, (&drawer, Tab::Inspector), |ui| {
+        if let Some(island) = family.island() {
+            return child(ui, island, theme);
+        }
         let Some(place) = selection.0.clone() else {
             ui.label("Click a layer, a head or a tensor.");
             return;

@@ -1,7 +1,5 @@
 //! The islands of the model's family, beside its land.
 
-use std::sync::Arc;
-
 use bevy::prelude::*;
 use bevy_egui::{EguiContexts, egui};
 use egui::{Color32, ColorImage, Rect, TextureHandle, TextureOptions, pos2};
@@ -21,17 +19,17 @@ pub(crate) fn draw(
     mut contexts: EguiContexts,
     atlas: Res<Atlas>,
     camera: Res<MapCamera>,
-    family: Option<Res<FamilyPicture>>,
+    family: Res<FamilyPicture>,
     mut shown: Local<FamilyTexture>,
 ) -> Result {
-    let Some(family) = family else { return Ok(()) };
-    let (Some((number, picture)), Some(place)) = (&family.picture, family.place(atlas.bounds()))
+    let (Some((number, painting)), Some(place)) = (&family.painting, family.place(atlas.bounds()))
     else {
         return Ok(());
     };
     let context = contexts.ctx_mut()?;
     if shown.0.as_ref().is_none_or(|(of, _)| of != number) {
-        let texture = context.load_texture("family", image(picture), TextureOptions::LINEAR);
+        let texture =
+            context.load_texture("family", image(&painting.picture), TextureOptions::LINEAR);
         shown.0 = Some((*number, texture));
     }
     let Some((_, texture)) = &shown.0 else { return Ok(()) };
@@ -44,6 +42,6 @@ pub(crate) fn draw(
     Ok(())
 }
 
-fn image(picture: &Arc<Picture>) -> ColorImage {
+fn image(picture: &Picture) -> ColorImage {
     ColorImage::from_rgb([picture.width as usize, picture.height as usize], &picture.rgb)
 }

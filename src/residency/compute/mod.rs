@@ -10,5 +10,5 @@ mod plan;
 mod pool;
 mod prefetcher;
 
-pub use plan::{Limits, Part, Plan, PlanError, Unit, weights_in_bytes};
+pub use plan::{Limits, Part, Plan, PlanError, StreamTuning, Unit, weights_in_bytes};
 pub use pool::{Pass, Pool, PoolError};

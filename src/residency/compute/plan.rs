@@ -1,14 +1,44 @@
 //! Which tiles go together, where they lie in a slot, and which of them stay: pure arithmetic on a
 //! model's table.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::PixelModel;
 use crate::model::planes::{LINE_BYTES, LINE_TEXELS};
 use crate::model::tensors::Tensor;
 use crate::model::tiling::Layout;
 use crate::tiles::{PagesError, Shape};
 
-/// Slots that streamed units take turns in: one is read while the other is written.
-const RING: usize = 2;
+/// Numbers that decide how fast a model is streamed, and nothing of what it says. The usual ones
+/// were found on two cores; a trial finds others (`specs/residency.md`, section 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamTuning {
+    /// Slots that streamed units take turns in, at most: with two, one is read while the other is
+    /// written. Every further slot holds a unit that stays.
+    pub ring: u8,
+    /// Buffers between the thread that reads and the device: so many units it is ahead. With three,
+    /// one is filled, one is full and one is copied from.
+    pub buffers: u8,
+}
+
+impl Default for StreamTuning {
+    fn default() -> Self {
+        Self { ring: 2, buffers: 3 }
+    }
+}
+
+impl StreamTuning {
+    /// Whether a model can be streamed so, within memory that nobody has to think of.
+    pub const fn is_sound(self) -> bool {
+        matches!(self.ring, 1..=8) && matches!(self.buffers, 1..=16)
+    }
+
+    /// What a person is told of it.
+    pub fn words(self) -> String {
+        format!("{} slots in turn, {} units ahead", self.ring, self.buffers)
+    }
+}
 
 /// Why a model cannot be streamed through so little memory.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +108,8 @@ pub struct Plan {
     pub row_tiles: usize,
     /// Lines of the tallest of them.
     pub row_tile_lines: u32,
+    /// How it is streamed.
+    pub tuning: StreamTuning,
 }
 
 /// What the plan needs to know of a device and a run.
@@ -91,6 +123,8 @@ pub struct Limits {
     pub max_layers: u32,
     /// The most columns of a pass.
     pub columns: u32,
+    /// How it is streamed where it does not fit.
+    pub tuning: StreamTuning,
 }
 
 /// Bytes of all tiles of a model.
@@ -104,7 +138,7 @@ impl Plan {
     /// # Errors
     /// The cap is too small.
     pub fn new(model: &PixelModel, limits: Limits) -> Result<Option<Self>, PlanError> {
-        let Limits { cap, max_height, max_layers, columns } = limits;
+        let Limits { cap, max_height, max_layers, columns, tuning } = limits;
         let shape = |lines: u64| Shape::new(lines, max_height, max_layers);
         let lines = weights_in_bytes(model) / LINE_BYTES;
         // A model whose tensors no texture can hold does not fit either, whatever the cap.
@@ -160,9 +194,9 @@ impl Plan {
                 least: rows.size_in_bytes() + slot.size_in_bytes(),
             });
         }
-        assign_slots(&mut units, slots);
+        assign_slots(&mut units, slots, tuning.ring.into());
         let row_tiles = usize::try_from(row_tiles).expect("their lines fit a texture");
-        Ok(Some(Self { units, slot, slots, rows, row_tiles, row_tile_lines }))
+        Ok(Some(Self { units, slot, slots, rows, row_tiles, row_tile_lines, tuning }))
     }
 
     /// Bytes that one pass with logits brings.
@@ -178,8 +212,8 @@ impl Plan {
 
 /// Units that stay have a slot each, evenly among the others, so that reading has time to get
 /// ahead; the others take turns.
-fn assign_slots(units: &mut [Unit], slots: usize) {
-    let ring = RING.min(slots);
+fn assign_slots(units: &mut [Unit], slots: usize, ring: usize) {
+    let ring = ring.min(slots);
     let (stay, all) = (slots - ring, units.len());
     let (mut next, mut turn) = (ring, 0);
     for (index, unit) in units.iter_mut().enumerate() {

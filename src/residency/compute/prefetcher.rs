@@ -19,9 +19,6 @@ use super::plan::{Part, Plan, Unit};
 use crate::model::{ModelError, PixelModel};
 use crate::residency::Counters;
 
-/// Buffers between the thread and the device: one is filled, one is full, one is copied from.
-const BUFFERS: usize = 3;
-
 /// Of the units of a pass, one in so many is checked again although it was found good before, in
 /// turn. Checking all of them would take a core as long as computing does (`specs/residency.md`,
 /// section 2).
@@ -69,7 +66,7 @@ impl Prefetcher {
             .map(|unit| unit.bytes)
             .max()
             .unwrap_or(16);
-        for _ in 0..BUFFERS {
+        for _ in 0..plan.tuning.buffers {
             let buffer = device.create_buffer(&BufferDescriptor {
                 label: Some("residency:staging"),
                 size,

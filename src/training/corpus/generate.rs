@@ -56,6 +56,10 @@ pub struct CorpusLine {
     /// How an answer is compared, unless it has to be equal.
     #[serde(skip_serializing_if = "Checker::is_exact")]
     pub check: Checker,
+    /// A number of what it is held out, or not, by: lines with the same values of those slots have
+    /// the same, and are right or wrong together more often than others.
+    #[serde(skip)]
+    pub group: u64,
 }
 
 /// Lines to learn, and lines that are held out.
@@ -172,11 +176,12 @@ impl Made {
             let first = (number_of(&template.id) ^ seed) as usize;
             let held = first.wrapping_add(at) % template.prompts.len().max(1);
             for (way, prompt) in template.prompts.iter().enumerate() {
+                let line = line(template, prompt, &values, &corpus.held_out);
                 let is_held = match &corpus.held_out {
                     HeldOut::OnePrompt => way == held,
-                    HeldOut::Slots { share, slots } => is_held(&values, slots, *share),
+                    HeldOut::Slots { share, .. } => is_held(line.group, *share),
                 };
-                self.push(line(template, prompt, &values), is_held);
+                self.push(line, is_held);
             }
         }
         Ok(())
@@ -204,7 +209,7 @@ impl Made {
             let values = sources
                 .draw(&template.slots, &template.rules, &SlotValues::new(), &mut draws)?
                 .ok_or_else(|| CorpusError::Rules(template.id.clone()))?;
-            let HeldOut::Slots { share, slots } = &corpus.held_out else {
+            let HeldOut::Slots { share, .. } = &corpus.held_out else {
                 if missing[0] == 0 {
                     break;
                 }
@@ -213,9 +218,10 @@ impl Made {
             };
             let way = draws.below(template.prompts.len().max(1) as u64) as usize;
             let Some(prompt) = template.prompts.get(way) else { break };
-            let is_held = is_held(&values, slots, *share);
+            let line = line(template, prompt, &values, &corpus.held_out);
+            let is_held = is_held(line.group, *share);
             let left = &mut missing[usize::from(is_held)];
-            if *left > 0 && self.push(line(template, prompt, &values), is_held) {
+            if *left > 0 && self.push(line, is_held) {
                 *left -= 1;
             }
         }
@@ -233,7 +239,8 @@ impl Made {
         let (mut told, learnt) = (0, template.prompts.len() - 1);
         let others = template.prompts.iter().enumerate().filter(|(way, _)| *way != held);
         for (_, prompt) in others {
-            if missing[0] > 0 && self.push(line(template, prompt, values), false) {
+            let line = line(template, prompt, values, &HeldOut::OnePrompt);
+            if missing[0] > 0 && self.push(line, false) {
                 missing[0] -= 1;
                 told += 1;
             }
@@ -241,7 +248,7 @@ impl Made {
         // What is held out was told in all other ways.
         if told == learnt
             && missing[1] > 0
-            && self.push(line(template, &template.prompts[held], values), true)
+            && self.push(line(template, &template.prompts[held], values, &HeldOut::OnePrompt), true)
         {
             missing[1] -= 1;
         }
@@ -258,23 +265,45 @@ impl Made {
     }
 }
 
-/// Whether the values of slots are held out: by their hash alone, whatever the seed, so that
-/// corpora of several seeds hold out the same. All values where none of the slots is there.
-fn is_held(values: &SlotValues, slots: &[String], share: f64) -> bool {
+/// Whether a group of lines is held out: by the hash of its values alone, whatever the seed, so
+/// that corpora of several seeds hold out the same.
+fn is_held(group: u64, share: f64) -> bool {
+    ((group >> 32) as f64) < share * PARTS as f64
+}
+
+/// The number of a line's group: a hash of the values that are held out together. All values where
+/// none of the slots is there.
+fn group(values: &SlotValues, held_out: &HeldOut) -> u64 {
+    let HeldOut::Slots { slots, any_order, .. } = held_out else {
+        return hash(values, values.keys());
+    };
     let named: Vec<&String> = slots.iter().filter(|slot| values.contains_key(*slot)).collect();
-    let names: Vec<&String> = if named.is_empty() { values.keys().collect() } else { named };
-    ((hash(values, names) >> 32) as f64) < share * PARTS as f64
+    match (named.is_empty(), any_order) {
+        (true, _) => hash(values, values.keys()),
+        (false, false) => hash(values, named),
+        (false, true) => {
+            let mut texts: Vec<&str> = named.iter().map(|name| values[*name].as_str()).collect();
+            texts.sort_unstable();
+            hash_of(&texts)
+        }
+    }
 }
 
 fn hash<'a>(values: &SlotValues, names: impl IntoIterator<Item = &'a String>) -> u64 {
-    let text: Vec<String> =
+    let texts: Vec<String> =
         names.into_iter().map(|name| format!("{name}={}", values[name])).collect();
-    // FNV's high bits follow the last letters poorly: a product spreads them.
-    number_of(&text.join("\u{0}")).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    hash_of(&texts)
 }
 
-fn line(template: &Template, prompt: &str, values: &SlotValues) -> CorpusLine {
+fn hash_of<T: AsRef<str>>(texts: &[T]) -> u64 {
+    let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+    // FNV's high bits follow the last letters poorly: a product spreads them.
+    number_of(&texts.join("\u{0}")).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn line(template: &Template, prompt: &str, values: &SlotValues, held_out: &HeldOut) -> CorpusLine {
     CorpusLine {
+        group: group(values, held_out),
         prompt: fill(prompt, values),
         completion: fill(&template.answer, values),
         check: template.check.checker(|text| fill(text, values)),

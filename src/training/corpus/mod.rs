@@ -168,6 +168,9 @@ pub enum HeldOut {
         /// The slots; none of their combinations is both learnt and held out. Of a template without
         /// one of them, those that it has.
         slots: Vec<String>,
+        /// Whether the slots' values count in any order: where 2 and 3 are held out, 3 and 2 are.
+        #[serde(default)]
+        any_order: bool,
     },
     /// Of every fact one way to ask, another one for each. A fact is what the values of slots say:
     /// those of a word of `each`, or those of one draw.

@@ -25,7 +25,7 @@ use super::kernels::KernelFamily;
 use super::{Forward, ForwardPluginSystems, ForwardSystems};
 use crate::forward::BindError;
 use crate::model::{ModelError, PixelModel};
-use crate::residency::compute::{Pool, PoolError};
+use crate::residency::compute::{Pool, PoolError, StreamTuning};
 use crate::tiles::PagesError;
 
 pub use buffers::{Buffers, MOST_BIASES, MOST_RECENT, SamplingBuffers, Sizes};
@@ -121,6 +121,8 @@ pub struct GpuModelSource {
     /// Bytes of the device's memory that the weights may take; more are streamed. `None` is as many
     /// as it has.
     pub memory: Option<u64>,
+    /// How they are streamed where they are.
+    pub tuning: StreamTuning,
 }
 
 /// Puts a [`GpuModelSource`] on the device and runs it in the [`Forward`] schedule. Comes after

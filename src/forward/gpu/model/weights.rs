@@ -98,6 +98,7 @@ impl Weights {
             max_height: Shape::most_height(&limits),
             max_layers: limits.max_texture_array_layers,
             columns: sizes.columns,
+            tuning: wanted.tuning,
         };
         Ok(Plan::new(&wanted.model, limits)?)
     }
