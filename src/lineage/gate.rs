@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::figure::{Against, FigureName, MeasuredFigure};
+use super::figure::{Against, FigureKind, FigureName, MeasuredFigure};
 use crate::content::Review;
 
 /// What a child must be measured to be. `NAME.gate.ron`.
@@ -156,6 +156,11 @@ impl GateLine {
         let asks = self.errors.is_none_or(|errors| errors >= 1.0 && self.better_than.is_some());
         review.require(asks, path, || {
             "expected errors to be at least 1 and beside better_than".into()
+        });
+        let is_of_school =
+            matches!(self.figure.kind, FigureKind::Distinct | FigureKind::FirstTokenEntropy);
+        review.require(!is_of_school, path, || {
+            format!("{} is measured in a round of school, and by no gate of a file", self.figure)
         });
         let is_plain = !self.figure.kind.is_of_exam();
         review.require(self.against() == Against::Parent || is_plain, path, || {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use super::entry::{TextRole, TextUse};
 use super::error::LineageError;
@@ -15,12 +16,16 @@ use super::gate::{Gate, GateExam};
 use super::texts::{lines_use, own_text, text_use};
 use super::uniform::uniform_of;
 use crate::batch::ModelText;
-use crate::engine::CpuEngine;
+use crate::engine::{Batch, Column, CpuEngine, Engine, EngineError, LogitsQuery};
 use crate::forward::cpu::{CpuModel, CpuOptions};
 use crate::model::PixelModel;
 use crate::refit::{ParentFigures, RefitText, WindowFigures};
 use crate::training::data::Dataset;
 use crate::training::evaluate::{SLOTS, ask, positions};
+
+/// Tokens of a timed answer, and answers of each model.
+const TIMED: usize = 32;
+const RUNS: usize = 8;
 
 /// Questions with their right answers.
 #[derive(Clone, Debug)]
@@ -113,6 +118,7 @@ impl<'a> ChildMeasurement<'a> {
         self.bytes(&mut found);
         self.plain(role, &mut found)?;
         if role == TextRole::Gate {
+            self.speed(&mut found)?;
             for (name, exam) in &self.gate.exams {
                 self.go_on(&format!("the exam {name}"))?;
                 self.exam(name, exam, &mut found)?;
@@ -126,6 +132,31 @@ impl<'a> ChildMeasurement<'a> {
         let name = FigureName::plain(FigureKind::Bytes);
         let pair = (parent as f64, child as f64);
         found.figures.push(MeasuredFigure::exact(name, Against::Parent, pair.0, pair.1));
+    }
+
+    /// Tokens per second of one answer on the processor, by turns, where the gate asks for it.
+    fn speed(&self, found: &mut FoundFigures) -> Result<(), LineageError> {
+        let name = FigureName::plain(FigureKind::TokensPerSecond);
+        if !self.gate.lines.iter().any(|line| line.figure == name) {
+            return Ok(());
+        }
+        let engine = |model| Ok::<_, LineageError>(CpuEngine::new(computing(model)?, 1, TIMED));
+        let mut engines = [engine(self.models.parent)?, engine(self.models.child)?];
+        let mut speeds = [Vec::new(), Vec::new()];
+        for run in 0..=RUNS {
+            self.go_on("how fast both answer")?;
+            // Whoever comes first changes from run to run.
+            for side in [run % 2, (run + 1) % 2] {
+                let speed = tokens_per_second(&mut engines[side])?;
+                // The first reads pages that nobody has read before.
+                if run > 0 {
+                    speeds[side].push(speed);
+                }
+            }
+        }
+        let pair = [&speeds[0][..], &speeds[1]];
+        found.figures.push(MeasuredFigure::paired(name, Against::Parent, "", pair));
+        Ok(())
     }
 
     /// Divergence, best tokens and loss of the plain text.
@@ -245,6 +276,21 @@ impl<'a> ChildMeasurement<'a> {
         let asked = asked.ok_or(LineageError::Stopped)?;
         Ok(asked.iter().map(|line| f64::from(u8::from(line.is_right))).collect())
     }
+}
+
+/// Of an answer to one token.
+fn tokens_per_second(engine: &mut CpuEngine) -> Result<f64, LineageError> {
+    let failed = |error: EngineError| LineageError::Exam {
+        exam: "tokens_per_second".into(),
+        why: error.to_string(),
+    };
+    let start = Instant::now();
+    for position in 0..TIMED as u32 {
+        let columns = vec![Column { token: 1, slot: 0, position }];
+        let asks = vec![LogitsQuery::greedy(0)];
+        engine.step(&Batch { columns, asks, steps: 1, ..Batch::default() }).map_err(failed)?;
+    }
+    Ok(TIMED as f64 / start.elapsed().as_secs_f64().max(1e-9))
 }
 
 /// Bytes of all tensors.

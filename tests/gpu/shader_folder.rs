@@ -9,6 +9,7 @@ use pixel_llm::forward::gpu::kernels::KernelFamily;
 use pixel_llm::forward::gpu::model::{GpuModelPlugin, GpuModelSource, Sizes, Step};
 use pixel_llm::forward::gpu::shaders::embedded;
 use pixel_llm::forward::gpu::{ForwardState, ForwardStatus, run_forward};
+use pixel_llm::residency::compute::StreamTuning;
 
 /// The state after some frames in which a step was there, with `text` as `embed.wgsl`, and that in
 /// which it is taken.
@@ -29,6 +30,7 @@ fn states_with(text: &str) -> Option<[ForwardState; 2]> {
             persistent_workgroups: 0,
             compile_ahead: false,
             memory: None,
+            tuning: StreamTuning::default(),
         },
     });
     prepare(&mut app);

@@ -34,6 +34,7 @@ fn line(figure: FigureKind) -> GateLine {
     GateLine {
         figure: FigureName::plain(figure),
         better_than: None,
+        errors: None,
         no_worse_than: None,
         by: None,
         at_most: None,

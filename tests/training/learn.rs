@@ -9,6 +9,7 @@ use bevy::render::RenderApp;
 use pixel_llm::engine::gpu::KernelConfig;
 use pixel_llm::engine::gpu::headless::{AdapterFacts, prepare};
 use pixel_llm::forward::gpu::model::{GpuModel, GpuModelPlugin, GpuModelSource, Sizes};
+use pixel_llm::residency::compute::StreamTuning;
 use pixel_llm::training::gpu::{GpuTrainer, GpuTraining, LearnPlugin, Learning, LearningReport};
 use pixel_llm::training::{StepReport, Trainer};
 
@@ -35,6 +36,7 @@ fn a_model_learns_beside_the_frames_of_its_answers() {
                 persistent_workgroups: 0,
                 compile_ahead: false,
                 memory: None,
+                tuning: StreamTuning::default(),
             },
         },
         LearnPlugin,

@@ -20,7 +20,7 @@ const SIZE: [u32; 2] = [1280, 720];
 /// for, since none of them is opened.
 fn family(folder: &Path, model: &PixelModel) {
     let store = LineageStore::in_folder(folder);
-    store.found(model).unwrap();
+    store.found(model).expect("the folder is there");
     let founder = digest_of(model);
     let verdicts = [LineageVerdict::Candidate, LineageVerdict::Passed, LineageVerdict::Promoted];
     for (child, last) in [('a', 3), ('b', 1)] {
@@ -44,7 +44,7 @@ fn family(folder: &Path, model: &PixelModel) {
                         (*verdict == LineageVerdict::Promoted).then(|| founder.clone());
                     Ok(entry)
                 })
-                .unwrap();
+                .expect("it follows from the one before");
         }
     }
 }
