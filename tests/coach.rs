@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use assert_cmd::Command;
 use jiff::Zoned;
 use pixel_llm::coach::work::process::{self, ProcessError};
-use pixel_llm::coach::work::{ModelContext, PauseToken, SURVEY_TEXT, WorkError};
+use pixel_llm::coach::work::{ModelContext, PauseToken, WorkError};
 use pixel_llm::coach::{
     AgentKind, BenchSubject, Check, FineTune, Phase, Queue, QueueStore, ReviewVerdict, Status,
     Task, TaskAction, TaskId, TaskReport, Worker, plan,
@@ -615,6 +615,11 @@ fn the_survey_is_what_muting_by_hand_gives() {
     context.perform(&TaskAction::SurveyHeads, &mut |_| ()).unwrap();
     let text = std::fs::read_to_string(folder.path().join("head-importance.json")).unwrap();
     let survey: Value = serde_json::from_str(&text).unwrap();
+    let requests = folder.path().join("requests.jsonl");
+    let request = serde_json::json!({
+        "prompt": survey["tokens"], "max_tokens": 1, "prompt_logprobs": 0
+    });
+    std::fs::write(&requests, request.to_string()).unwrap();
     let config = context.model().config();
     let heads = survey["heads"].as_array().unwrap();
     assert_eq!(heads.len() as u32, config.layer_count * config.head_count);
@@ -622,18 +627,11 @@ fn the_survey_is_what_muting_by_hand_gives() {
         let mute = format!("{}.{}", head["layer"], head["head"]);
         let output = folder.path().join(format!("{mute}.jsonl"));
         let mut command = Command::cargo_bin("pixel-llm").unwrap();
-        command.args([
-            "--no-window",
-            "--device",
-            "cpu",
-            "--max-tokens",
-            "1",
-            "--prompt-logprobs",
-            "0",
-            "--quiet",
-        ]);
+        command.args(["--no-window", "--device", "cpu", "--quiet"]);
         command
-            .args(["--mute", &mute, "--raw", "--prompt", SURVEY_TEXT, "--output"])
+            .args(["--mute", &mute, "--input"])
+            .arg(&requests)
+            .arg("--output")
             .arg(&output)
             .assert()
             .success();

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::profile::{EngineProfile, ProfileStage};
+use super::profile::{DeviceLimits, EngineProfile, ProfileStage};
 use super::{Batch, Capacity, Engine, EngineError, LogitsQuery, PrefixKey, Sampled, answer};
 use crate::forward::cpu::{
     ActivationBits, CacheType, Column, CpuModel, ForwardError, Kernel, KernelTimings, KvCache,
-    Logits, vectors,
+    Logits, ProcessorLimits, vectors,
 };
 use crate::forward::sampling::Sampler;
 use crate::forward::{AdapterSet, Interventions};
@@ -223,11 +223,24 @@ impl Engine for CpuEngine {
                 kernel != Kernel::Logits || columns.iter().any(|column| column.wants_logits);
             let weight_bytes =
                 if is_read { self.model.weight_bytes(kernel, columns.len()) } else { 0 };
-            ProfileStage { name: kernel.name(), dispatches: lap.runs, time: lap.time, weight_bytes }
+            let wanted = columns.iter().filter(|column| column.wants_logits).count();
+            let multiplied = if kernel == Kernel::Logits { wanted } else { columns.len() };
+            ProfileStage {
+                name: kernel.name(),
+                dispatches: lap.runs,
+                time: lap.time,
+                weight_bytes,
+                multiplications: self.model.multiplications(kernel, multiplied),
+            }
         };
         let mut stages: Vec<ProfileStage> = Kernel::ALL.into_iter().map(stage).collect();
         stages.push(sampling_stage(batch, choose));
         Ok(Some(EngineProfile { stages, total: start.elapsed(), passes: 1 }))
+    }
+
+    fn limits(&self) -> Option<DeviceLimits> {
+        let ProcessorLimits { read_bytes, multiplications } = self.model.limits();
+        Some(DeviceLimits { read_bytes, multiplications })
     }
 }
 
@@ -243,5 +256,5 @@ fn columns(batch: &Batch) -> Vec<Column> {
 
 fn sampling_stage(batch: &Batch, time: Duration) -> ProfileStage {
     let dispatches = u64::from(!batch.asks.is_empty());
-    ProfileStage { name: "sample", dispatches, time, weight_bytes: 0 }
+    ProfileStage { name: "sample", dispatches, time, weight_bytes: 0, multiplications: 0 }
 }

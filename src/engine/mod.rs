@@ -22,7 +22,7 @@ pub use crate::forward::PrefixCopy;
 pub use crate::forward::sampling::Sampled;
 pub use cpu::CpuEngine;
 pub use open::Device;
-pub use profile::{EngineProfile, ProfileStage};
+pub use profile::{DeviceLimits, EngineProfile, ProfileStage};
 
 /// What an engine can hold and do at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,6 +252,11 @@ pub trait Engine {
     fn profile(&mut self, batch: &Batch) -> Result<Option<EngineProfile>, EngineError> {
         let _ = batch;
         Ok(None)
+    }
+
+    /// Measures what the device does at most. `None` where the engine cannot tell.
+    fn limits(&self) -> Option<DeviceLimits> {
+        None
     }
 }
 

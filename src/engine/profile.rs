@@ -17,6 +17,17 @@ pub struct ProfileStage {
     pub time: Duration,
     /// Bytes of weights it read.
     pub weight_bytes: u64,
+    /// Weights times columns that it multiplied; 0 where the engine does not count them.
+    pub multiplications: u64,
+}
+
+/// What the device of an engine does at most, as it was measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DeviceLimits {
+    /// Bytes per second in one streaming read of memory.
+    pub read_bytes: f64,
+    /// Multiplications per second of weights with activations that are in the caches.
+    pub multiplications: f64,
 }
 
 /// What some passes spent.
@@ -39,6 +50,7 @@ impl EngineProfile {
                     known.dispatches += stage.dispatches;
                     known.time += stage.time;
                     known.weight_bytes += stage.weight_bytes;
+                    known.multiplications += stage.multiplications;
                 }
                 None => self.stages.push(*stage),
             }
@@ -71,6 +83,7 @@ mod tests {
             dispatches,
             time: Duration::from_micros(micros),
             weight_bytes: 100 * dispatches,
+            multiplications: 0,
         };
         let of = |stages: Vec<ProfileStage>| EngineProfile {
             stages,

@@ -42,6 +42,7 @@ Examples:
   pixel-llm bench                            the model inside the program
   pixel-llm bench model.gguf --device cpu --repetitions 9
   pixel-llm bench model.gguf --lora adapter.gguf        what an adapter costs
+  pixel-llm bench model.gguf --device cpu --compare     how near each stage is to its limit
   pixel-llm bench model.gguf --gpu-memory 64M --tune    how it is streamed fastest here
   pixel-llm bench model.gguf --parallel 1,2,4,8,16 --json | jq .speeds"
 )]
@@ -92,6 +93,11 @@ pub struct BenchArgs {
     precision: PrecisionArgs,
     #[command(flatten)]
     lora: LoraArgs,
+    /// Measure what the processor does at most, and print beside each stage the time that this
+    /// would allow: the bytes that it reads by a streaming read's rate, or its multiplications by
+    /// the kernels' rate within the caches. Takes two seconds and a gigabyte of memory more.
+    #[arg(long)]
+    compare: bool,
     /// First find out how the model is streamed fastest through this memory, where it does not fit
     /// it: with how many slots in turn, and how many layers read ahead. This and every later run
     /// uses it.
@@ -161,6 +167,11 @@ pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
     let report =
         BenchReport::new(subject, engine.device(), &plan, &measured, weight_bytes, startup)
             .streamed(streaming);
+    let limits = if args.compare { engine.limits() } else { None };
+    let report = match limits {
+        Some(limits) => report.compared(limits),
+        None => report,
+    };
     out.print(&report, BenchReport::text)?;
     Ok(Exit::Ok)
 }

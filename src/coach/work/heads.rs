@@ -4,11 +4,11 @@ use super::{ModelContext, ProgressListener, TaskReport, WorkError, WorkResult};
 use crate::batch::perplexity::{Likelihood, Windows, score_window};
 use crate::engine::CpuEngine;
 use crate::forward::Interventions;
-use crate::model::tokenizer::EncodeOptions;
+use crate::lineage::own_text;
 use crate::pxi::AtomicFile;
 
-/// The text on which losses are measured: of the kind that the built-in model knows, so that muting
-/// shows.
+/// A text of the kind that the built-in model knows: on it a lesson looks whether other things are
+/// forgotten, and a conversion is compared with its source.
 pub const SURVEY_TEXT: &str = "Once upon a time, on the map, there was a little bird. Her name \
 was Ivy. Ivy had a good friend, a careful hedgehog named Tidex. It was a rainy morning. The river \
 was loud. \"I am faster than you,\" said Tidex to Ivy. \"Let us race from the square to the \
@@ -18,9 +18,11 @@ read the sign and went on. Ivy came to the workshop first and won the race.";
 /// Where the survey of heads is kept, in the folder of the queue.
 pub const HEAD_IMPORTANCE_FILE: &str = "head-importance.json";
 
-/// The most tokens of the text that are scored: enough for a loss that tells heads apart, little
-/// for a large model.
-const MAX_TOKENS: usize = 256;
+/// Tokens of the text that are scored: enough for a loss that tells heads apart, little for a large
+/// model.
+const TOKENS: u32 = 256;
+/// The seed of that text.
+const SEED: u64 = 1;
 
 /// The mean negative log-likelihood, in nats, of every token of a text after its first, from an
 /// empty context.
@@ -35,11 +37,12 @@ pub fn loss(engine: &mut CpuEngine, tokens: &[u32]) -> WorkResult<f64> {
     Ok(likelihood.mean())
 }
 
-fn tokens(context: &ModelContext) -> Vec<u32> {
-    let options = EncodeOptions { add_special: true, parse_special: true };
-    let mut tokens = context.text.tokenizer().encode(SURVEY_TEXT, options);
-    tokens.truncate(MAX_TOKENS.min(context.model.config().context_length as usize));
-    tokens
+/// A text of the model's own kind, which it writes itself: what another model knows would not show
+/// what is missing in this one.
+fn tokens(context: &ModelContext) -> WorkResult<Vec<u32>> {
+    let model = context.cpu_model()?;
+    let text = own_text(&model, context.text.tokenizer(), TOKENS, SEED)?;
+    Ok(text.windows.into_iter().next().unwrap_or_default())
 }
 
 /// The factors with which one head is muted.
@@ -57,7 +60,7 @@ pub(super) fn ablate(context: &ModelContext, layer: u32, head: u32) -> WorkResul
             "there is no head {layer}.{head}: the model has {layers} layers of {heads} heads"
         )));
     }
-    let tokens = tokens(context);
+    let tokens = tokens(context)?;
     let mut engine = context.engine(1, tokens.len())?;
     let whole = loss(&mut engine, &tokens)?;
     *engine.interventions_mut() = muted(context, layer, head);
@@ -81,7 +84,8 @@ pub(super) fn survey(
     progress: &mut ProgressListener<'_>,
 ) -> WorkResult<TaskReport> {
     let (layers, heads) = (context.model.config().layer_count, context.model.config().head_count);
-    let tokens = tokens(context);
+    progress("the model writes a text".into());
+    let tokens = tokens(context)?;
     let mut engine = context.engine(1, tokens.len())?;
     let whole = loss(&mut engine, &tokens)?;
     let mut found: Vec<(u32, u32, f64)> = Vec::with_capacity((layers * heads) as usize);
@@ -106,7 +110,7 @@ pub(super) fn survey(
         .collect();
     let document = serde_json::json!({
         "model": crate::model::hex(&context.model.header().root),
-        "loss": whole, "tokens": tokens.len(), "heads": rows
+        "loss": whole, "tokens": tokens, "heads": rows
     });
     write_file(context, name, format!("{document:#}\n").as_bytes())?;
     let (layer, head, worst) = found.first().copied().unwrap_or((0, 0, whole));

@@ -29,6 +29,7 @@ pub(super) fn profile(engine: &mut GpuEngine, batch: &Batch) -> Result<EnginePro
             // One pass was timed, and the step has several.
             time: time * passes,
             weight_bytes: kernel.weight_bytes * u64::from(readings(together) * passes),
+            multiplications: 0,
         });
     }
     let start = Instant::now();

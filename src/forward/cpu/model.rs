@@ -18,13 +18,14 @@ use super::gate_up::gate_up;
 use super::hooks::Tap;
 use super::kernel_timings::{Kernel, KernelTimings};
 use super::lanes::LANES;
+use super::limits::ProcessorLimits;
 use super::logits::{Logits, logits};
 use super::project::project;
 use super::qkv::{QkvOutput, QkvWeights, qkv};
 use super::rope::Rotation;
 
 use crate::forward::bind::{BoundLayer, BoundMatrix, BoundModel, LayerVector, rope_params};
-use crate::forward::params::LayerParams;
+use crate::forward::params::{LayerParams, MatrixParams};
 use crate::forward::{HookPoint, Hooks, Interventions};
 use crate::model::edits::Tiles;
 use crate::model::planes::LINE_BYTES;
@@ -215,6 +216,39 @@ impl CpuModel {
             &mut tap,
         );
         out
+    }
+
+    /// What the processor does at most: about two seconds, and a gigabyte of memory.
+    pub fn limits(&self) -> ProcessorLimits {
+        ProcessorLimits::measure(self)
+    }
+
+    /// A matrix that is like most of the others.
+    pub(super) fn some_matrix(&self) -> (MatrixParams, &[u8]) {
+        let matrix = self.bound.layers.first().map_or(&self.bound.output, |layer| &layer.gate);
+        (matrix.params, self.bytes(matrix))
+    }
+
+    /// Multiplications of a kernel's weights with so many columns, all layers together; those of
+    /// attention, which has no weights, are none.
+    pub fn multiplications(&self, kernel: Kernel, columns: usize) -> u64 {
+        let size =
+            |matrix: &BoundMatrix| u64::from(matrix.params.rows) * u64::from(matrix.params.columns);
+        let layers = |of: fn(&BoundLayer) -> &[BoundMatrix]| -> u64 {
+            self.bound.layers.iter().flat_map(of).map(size).sum()
+        };
+        let weights = match kernel {
+            Kernel::Embed | Kernel::Attend => 0,
+            Kernel::Qkv => layers(|layer| &layer.qkv),
+            Kernel::Project => layers(|layer| std::slice::from_ref(&layer.output)),
+            Kernel::GateUp => {
+                layers(|layer| std::slice::from_ref(&layer.gate))
+                    + layers(|layer| std::slice::from_ref(&layer.up))
+            }
+            Kernel::Down => layers(|layer| std::slice::from_ref(&layer.down)),
+            Kernel::Logits => size(&self.bound.output),
+        };
+        weights * columns as u64
     }
 
     /// Bytes of tiles that a kernel reads in one pass over `columns` columns, all layers together.

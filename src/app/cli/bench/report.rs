@@ -10,7 +10,7 @@ use super::statistics::MedianOfSamples;
 use super::streaming::Streaming;
 use crate::app::cli::numbers::{human_bytes, thousands};
 use crate::app::cli::table::{Align, Table};
-use crate::engine::EngineProfile;
+use crate::engine::{DeviceLimits, EngineProfile};
 use crate::model::tensors::main_encoding;
 use crate::model::{Architecture, Encoding, PixelModel};
 
@@ -78,6 +78,28 @@ struct StageReport {
     share: f64,
     weight_bytes: f64,
     gigabytes_per_second: f64,
+    multiplications: f64,
+    /// The time that the device's limits would allow, where they were measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_microseconds: Option<f64>,
+}
+
+/// What the device does at most.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Limits {
+    /// In one streaming read, in 1e9 bytes a second.
+    read_gigabytes_per_second: f64,
+    /// Of weights with activations that are in the caches, in 1e9 a second.
+    billion_multiplications_per_second: f64,
+}
+
+impl Limits {
+    /// The time in microseconds that a stage cannot be faster than.
+    fn of(self, stage: &StageReport) -> f64 {
+        let reading = stage.weight_bytes / (self.read_gigabytes_per_second * GIGA);
+        let multiplying = stage.multiplications / (self.billion_multiplications_per_second * GIGA);
+        reading.max(multiplying) * 1e6
+    }
 }
 
 /// The passes of one kind, stage by stage.
@@ -111,6 +133,9 @@ pub(crate) struct BenchReport {
     /// Where the model does not fit the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     streaming: Option<Streaming>,
+    /// With `--compare`, where the engine can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<Limits>,
     startup: Startup,
     peak_memory_in_bytes: Option<u64>,
 }
@@ -156,6 +181,7 @@ impl BenchReport {
                 .and_then(|profiles| profiles.together.as_ref().map(Passes::of)),
             prefill: profiles.map(|profiles| Passes::of(&profiles.prefill)),
             streaming: None,
+            limits: None,
             startup,
             peak_memory_in_bytes: crate::memory::peak_in_bytes(),
         }
@@ -164,6 +190,19 @@ impl BenchReport {
     /// The same with what streaming did meanwhile, if there was any.
     pub fn streamed(self, streaming: Option<Streaming>) -> Self {
         Self { streaming, ..self }
+    }
+
+    /// The same beside what the device does at most.
+    pub fn compared(mut self, limits: DeviceLimits) -> Self {
+        let limits = Limits {
+            read_gigabytes_per_second: limits.read_bytes / GIGA,
+            billion_multiplications_per_second: limits.multiplications / GIGA,
+        };
+        let passes = [&mut self.decode, &mut self.decode_together, &mut self.prefill];
+        for stage in passes.into_iter().flatten().flat_map(|passes| &mut passes.stages) {
+            stage.limit_microseconds = Some(limits.of(stage)).filter(|limit| *limit > 0.0);
+        }
+        Self { limits: Some(limits), ..self }
     }
 
     /// The page: speeds, stages of each kind of pass, streaming, the start and memory.
@@ -221,6 +260,16 @@ impl BenchReport {
                 duration(open_model_seconds + engine_ready_seconds + first_token_seconds),
             ),
         );
+        if let Some(limits) = &self.limits {
+            line(
+                "limits",
+                format!(
+                    "{:.1} GB/s read from memory, {:.0} billion multiplications/s from caches; \
+                     LIMIT is the longer of the two, WITHIN its share of the time",
+                    limits.read_gigabytes_per_second, limits.billion_multiplications_per_second,
+                ),
+            );
+        }
         line("peak memory", self.peak_memory_in_bytes.map_or("not told here".into(), human_bytes));
         text
     }
@@ -274,6 +323,8 @@ impl Passes {
                 share: micros(stage.time) / total,
                 weight_bytes: stage.weight_bytes as f64 / passes,
                 gigabytes_per_second: rate,
+                multiplications: stage.multiplications as f64 / passes,
+                limit_microseconds: None,
             }
         };
         Self {
@@ -288,6 +339,9 @@ impl Passes {
 
 /// The stages of a pass.
 fn stage_table(title: &str, passes: &Passes) -> String {
+    let limits: f64 = passes.stages.iter().filter_map(|stage| stage.limit_microseconds).sum();
+    // Without --compare nothing is said of limits: two columns of nothing are not seen.
+    let headings = if limits > 0.0 { ["LIMIT", "WITHIN"] } else { ["", ""] };
     let mut table = Table::new([
         (title, Align::Left),
         ("DISPATCHES", Align::Right),
@@ -295,6 +349,8 @@ fn stage_table(title: &str, passes: &Passes) -> String {
         ("SHARE", Align::Right),
         ("WEIGHTS", Align::Right),
         ("GB/S", Align::Right),
+        (headings[0], Align::Right),
+        (headings[1], Align::Right),
     ]);
     let percent = |share: f64| format!("{:.1} %", share * 100.0);
     for stage in &passes.stages {
@@ -306,6 +362,10 @@ fn stage_table(title: &str, passes: &Passes) -> String {
             percent(stage.share),
             if reads { human_bytes(stage.weight_bytes as u64) } else { String::new() },
             if reads { format!("{:.2}", stage.gigabytes_per_second) } else { String::new() },
+            stage.limit_microseconds.map_or(String::new(), micros),
+            stage
+                .limit_microseconds
+                .map_or(String::new(), |limit| percent(limit / stage.microseconds.max(1e-9))),
         ]);
     }
     let blank = String::new;
@@ -317,6 +377,8 @@ fn stage_table(title: &str, passes: &Passes) -> String {
         percent(rest / passes.microseconds.max(1e-9)),
         blank(),
         blank(),
+        blank(),
+        blank(),
     ]);
     let bytes: f64 = passes.stages.iter().map(|stage| stage.weight_bytes).sum();
     table.row([
@@ -326,6 +388,8 @@ fn stage_table(title: &str, passes: &Passes) -> String {
         percent(1.0),
         human_bytes(bytes as u64),
         format!("{:.2}", bytes / (passes.microseconds * 1e-6).max(1e-9) / GIGA),
+        if limits > 0.0 { micros(limits) } else { blank() },
+        if limits > 0.0 { percent(limits / passes.microseconds.max(1e-9)) } else { blank() },
     ]);
     table.render()
 }
@@ -395,12 +459,27 @@ mod tests {
             dispatches: 12,
             time: Duration::from_micros(micros),
             weight_bytes,
+            multiplications: 10 * weight_bytes,
         };
         let profile = EngineProfile {
             stages: vec![stage("qkv", 60, 400_000), stage("attend", 20, 0)],
             total: Duration::from_micros(100),
             passes: 2,
         };
+        let limits = DeviceLimits { read_bytes: 25e9, multiplications: 200e9 };
+        let compared = report(Some(profile.clone())).compared(limits).text();
+        let squeezed: Vec<String> = compared
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        // 200,000 bytes and two million multiplications a pass: the latter take longer.
+        for line in [
+            "qkv 6 30.0 us 60.0 % 195.3 KiB 6.67 10.0 us 33.3 %",
+            "attend 6 10.0 us 20.0 %",
+            "all 12 50.0 us 100.0 % 195.3 KiB 4.00 10.0 us 20.0 %",
+        ] {
+            assert!(squeezed.iter().any(|found| found == line), "{line}: {compared}");
+        }
         let text = report(Some(profile)).text();
         let squeezed: Vec<String> = text
             .lines()
