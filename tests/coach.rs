@@ -617,7 +617,7 @@ fn the_survey_is_what_muting_by_hand_gives() {
     let survey: Value = serde_json::from_str(&text).unwrap();
     let requests = folder.path().join("requests.jsonl");
     let request = serde_json::json!({
-        "prompt": survey["tokens"], "max_tokens": 1, "prompt_logprobs": 0
+        "id": "survey", "prompt": survey["tokens"], "max_tokens": 1, "prompt_logprobs": 0
     });
     std::fs::write(&requests, request.to_string()).unwrap();
     let config = context.model().config();

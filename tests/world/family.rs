@@ -53,7 +53,7 @@ fn family(folder: &Path, model: &PixelModel) {
 fn a_tour_walks_from_the_founder_to_the_one_in_use_and_complains_where_there_is_none() {
     let model = Arc::new(pixel_llm::app::kinds::assets().default_model().unwrap());
     let Some(mut world) = open_world(Arc::clone(&model), SIZE) else { return };
-    let tour: Tour = ron::from_str("(title: \"t\", steps: [Family])").unwrap();
+    let tour: Tour = ron::from_str("(title: \"t\", steps: [Family, Caption(\"\")])").unwrap();
     let folder = tempfile::tempdir().unwrap();
     world.app.insert_resource(FamilyFolder(folder.path().to_owned()));
     world.app.insert_resource(TourRun::new(tour.clone(), None, false));

@@ -1,9 +1,9 @@
-//! A timed trial of how a model that does not fit its adapter is streamed, and its outcome, which is
-//! kept.
+//! A timed trial of how a model that does not fit its adapter is streamed, and its outcome, which
+//! is kept.
 //!
-//! In: a model, an adapter and a cap. Out: a [`StreamingVerdict`]: how many slots take turns and how
-//! many units are read ahead, and what a token takes so and as usual. It is kept in `residency.ron`
-//! in the cache folder, by adapter, driver, program version, model and cap.
+//! In: a model, an adapter and a cap. Out: a [`StreamingVerdict`]: how many slots take turns and
+//! how many units are read ahead, and what a token takes so and as usual. It is kept in
+//! `residency.ron` in the cache folder, by adapter, driver, program version, model and cap.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -55,8 +55,8 @@ impl StreamingVerdict {
             return format!("streamed as usual ({}): nothing was faster", tuning.words());
         }
         format!(
-            "streamed with {}: a token takes {milliseconds:.1} ms, as usual {usual_milliseconds:.1} \
-             (the difference has an error of {error:.1})",
+            "streamed with {}: a token takes {milliseconds:.1} ms, as usual \
+             {usual_milliseconds:.1} (the difference has an error of {error:.1})",
             tuning.words()
         )
     }
@@ -96,7 +96,8 @@ pub fn keep(folder: &Path, verdict: &StreamingVerdict) -> std::io::Result<()> {
         .map_err(std::io::Error::other)
 }
 
-/// A file that is not there or cannot be read is one without verdicts: a model is streamed as usual.
+/// A file that is not there or cannot be read is one without verdicts: a model is streamed as
+/// usual.
 fn verdicts(folder: &Path) -> Vec<StreamingVerdict> {
     let text = std::fs::read_to_string(folder.join("residency.ron")).unwrap_or_default();
     ron::from_str(&text).unwrap_or_default()
