@@ -9,6 +9,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use bevy::prelude::*;
 
@@ -30,6 +31,8 @@ pub struct QueueWorkers {
     waiting: Arc<Mutex<HashSet<TaskId>>>,
     /// How many more tasks may be begun.
     allowance: Arc<AtomicU32>,
+    /// When the user last gave leave, as far as it was looked at.
+    leave: Option<SystemTime>,
 }
 
 impl QueueWorkers {
@@ -53,7 +56,8 @@ impl QueueWorkers {
             }
         };
         world.insert_resource(WorkerPool::new(Arc::new(work), benches, share));
-        world.insert_resource(Self { runner, offers: Offers::new(phases), waiting, allowance });
+        let (offers, leave) = (Offers::new(phases), leave_given(&runner));
+        world.insert_resource(Self { runner, offers, waiting, allowance, leave });
     }
 
     /// What tasks are done with.
@@ -111,6 +115,11 @@ impl QueueWorkers {
     }
 }
 
+/// When the user last gave leave, here or in another terminal.
+fn leave_given(runner: &TaskRunner) -> Option<SystemTime> {
+    runner.allowed_commands()?.path().metadata().ok()?.modified().ok()
+}
+
 /// Does a task, on a thread of the worker pool.
 fn attempt(
     runner: &TaskRunner,
@@ -142,11 +151,19 @@ pub(super) fn follow(
     mut workers: ResMut<QueueWorkers>,
     mut board: ResMut<Board>,
 ) {
-    let QueueWorkers { runner, offers, waiting, .. } = &mut *workers;
+    let QueueWorkers { runner, offers, waiting, leave, .. } = &mut *workers;
     let shared = runner.shared_queue();
     // The version first: a state that comes between the two is looked at again.
     let (version, queue) = (shared.version(), shared.queue());
-    let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    // What waits may wait for leave, which a person gives in another terminal.
+    if !waiting.is_empty()
+        && let given = leave_given(runner)
+        && *leave != given
+    {
+        *leave = given;
+        waiting.clear();
+    }
     let plan = runner.context().model().plan();
     if let Err(error) = offers.follow(&mut board, &queue, version, &waiting, plan, clock.tick()) {
         warn!("{error}");

@@ -42,9 +42,13 @@ const PLAN: &str = r#"Plan(name: "p", phases: [
 ])"#;
 
 fn open(folder: &Path) -> Option<Offscreen> {
+    open_with(folder, PLAN)
+}
+
+fn open_with(folder: &Path, plan: &str) -> Option<Offscreen> {
     let assets = folder.join("assets");
     std::fs::create_dir_all(assets.join("coach")).unwrap();
-    std::fs::write(assets.join("coach/default.plan.ron"), PLAN).unwrap();
+    std::fs::write(assets.join("coach/default.plan.ron"), plan).unwrap();
     let assets = pixel_llm::app::kinds::assets().with_folder(Some(assets));
     let model = Arc::new(assets.default_model().unwrap());
     // Small, since a software adapter draws it; pictures are to be looked at.
@@ -187,6 +191,29 @@ fn agents_do_the_plan_in_the_world_and_it_comes_back_from_its_file() {
     world.app.world_mut().resource_mut::<Clock>().set_paused(false);
     until(&mut world, "an empty board", |world| world.app.world().resource::<Board>().open() == 0);
     assert_eq!(begun("tune"), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn leave_that_is_given_in_another_terminal_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = r#"Plan(name: "p", phases: [Phase(name: "a", tasks: [
+        Task(id: "run", title: "Run it", action: command(name: "yes"), priority: 5)])],
+        commands: [Command(name: "yes", line: ["true"])])"#;
+    let Some(mut world) = open_with(folder.path(), plan) else { return };
+    world.app.world_mut().resource_mut::<Clock>().set_speed(4.0);
+    let waits = |world: &mut Offscreen| {
+        let queue = world.app.world().resource::<QueueWorkers>().runner().shared_queue().queue();
+        queue.task(&"run".parse().unwrap()).unwrap().waiting.is_some()
+    };
+    until(&mut world, "a question", waits);
+    world.update(30);
+    assert_ne!(status(&world, "run"), Status::Completed);
+    let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+    AllowedCommands::new(folder.path().join("allowed.ron"))
+        .allow(&here, &["true".to_owned()], true)
+        .unwrap();
+    until(&mut world, "the command", |world| status(world, "run") == Status::Completed);
 }
 
 #[test]

@@ -9,7 +9,10 @@ pub(super) fn tune(
     // As usual, where nothing is to be arranged.
     let stays = |summary: &str| TaskReport::new(summary).with("speed_ratio", 1.0);
     let Some(devices) = &context.devices else {
-        return Ok(stays("there is no adapter here to stream the model to"));
+        // A trial beside a window would time the window's frames too.
+        return Ok(stays(
+            "nothing was measured beside a window: pixel-llm bench MODEL --gpu-memory SIZE --tune",
+        ));
     };
     let progress = std::cell::RefCell::new(progress);
     let begins = |what: &str| {
