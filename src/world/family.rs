@@ -147,9 +147,9 @@ fn walk(
         family.walk = Some(walk);
         return;
     }
-    let next = painting.way.get(walk.done).copied();
-    family.selected = next;
-    let Some(at) = next else { return };
+    // At the end the last one stays selected.
+    let Some(&at) = painting.way.get(walk.done) else { return };
+    family.selected = Some(at);
     tour.caption = painting.islands[at].title.clone();
     if let Some(there) = family.view_of(at, &camera, atlas.bounds()) {
         navigate.write(there);

@@ -85,6 +85,8 @@ fn a_tour_walks_from_the_founder_to_the_one_in_use_and_complains_where_there_is_
 
     world.app.insert_resource(TourRun::new(tour, None, false));
     assert_eq!(world.take_tour().unwrap(), [""; 0]);
+    let shown = world.app.world().resource::<FamilyPicture>().island().map(|it| it.title.clone());
+    assert_eq!(shown.as_deref(), Some("refit a: current"));
     let view = world.app.world().resource::<MapCamera>().view;
     let there = |centre: f64, start: i64, cells: i64| {
         (start as f64..(start + cells) as f64).contains(&centre)
