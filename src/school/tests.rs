@@ -59,6 +59,32 @@ fn small() -> SchoolSettings {
     }
 }
 
+#[test]
+fn two_and_three_are_held_out_with_three_and_two_and_are_one_group() {
+    let (model, text) = seedling();
+    let settings = SchoolSettings::default();
+    let made = SubjectExercises::new(&subject("sums"), &model, &text, &settings).unwrap();
+    const NUMBERS: &str = "one two three four five six seven eight nine";
+    let pair = |exercise: &Exercise| {
+        let words = exercise.prompt.split(|c: char| !c.is_alphabetic());
+        let of: Vec<&str> = words.filter(|it| NUMBERS.split(' ').any(|n| n == *it)).collect();
+        BTreeSet::from([of[0].to_owned(), of[1].to_owned()])
+    };
+    let sums = |part: &[Exercise]| -> Vec<(BTreeSet<String>, u64)> {
+        let sums = part.iter().filter(|it| it.kind == "sums");
+        sums.map(|it| (pair(it), it.group)).collect()
+    };
+    let learnt: BTreeSet<_> = sums(&made.pool).into_iter().map(|(pair, _)| pair).collect();
+    let mut groups = std::collections::BTreeMap::new();
+    let mut orders = BTreeSet::new();
+    for (pair, group) in sums(&made.gate).into_iter().chain(sums(&made.report)) {
+        assert!(!learnt.contains(&pair), "{pair:?} is learnt");
+        assert_eq!(*groups.entry(pair.clone()).or_insert(group), group, "{pair:?}");
+        orders.insert(pair);
+    }
+    assert!(orders.len() >= 4, "{orders:?}");
+}
+
 fn held(subject: &Subject, settings: &SchoolSettings, steps: usize) -> Result<Taught, SchoolError> {
     let (model, text) = seedling();
     run(SchoolTask {
