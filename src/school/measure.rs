@@ -11,10 +11,11 @@ use crate::lineage::{
     Against, FigureKind, FigureName, Gate, GateLine, GateLineOutcome, MeasuredFigure,
 };
 use crate::model::Adapter;
+use crate::training::data::Checker;
 use crate::training::evaluate::score;
 
-/// The most exercises on which the variety of answers is measured; they are evenly spread.
-const VARIED: usize = 64;
+/// Half of the tokens that a drawn continuation of plain text has at most, less a few.
+const CONTINUED: usize = 8;
 /// A child may write the model's own kind of text worse by so much, in nats per token.
 const MORE_LOSS: f64 = 0.01;
 /// A child answers more by more than so many standard errors: of harmless ones one of 44 does by
@@ -39,9 +40,9 @@ pub(super) struct ExamResult {
     right: Vec<f64>,
     /// The mean loss of each piece of plain text, in nats per token.
     losses: Vec<f64>,
-    /// Of some exercises the share of drawn answers that are different ones.
+    /// Of each piece of plain text the share of its drawn continuations that are different ones.
     distinct: Vec<f64>,
-    /// Of the same the entropy of the first token of drawn answers, in nats.
+    /// Of the same the entropy of their first token, in nats.
     entropy: Vec<f64>,
 }
 
@@ -53,7 +54,7 @@ impl Exam<'_> {
         adapter: Option<&Adapter>,
         (settings, name): (&SchoolSettings, &str),
     ) -> Result<ExamResult, SchoolError> {
-        let varied: Vec<Exercise> = self.varied().cloned().collect();
+        let varied = self.beginnings(pupil.positions);
         let steps = self.exercises.len() + self.plain.len() + varied.len();
         pupil.progress.begins(&format!("examination: {name}"), steps);
         let mut engine = pupil.engine(adapter)?;
@@ -71,10 +72,26 @@ impl Exam<'_> {
         })
     }
 
-    /// Those on which the variety of answers is measured.
-    fn varied(&self) -> impl Iterator<Item = &Exercise> {
-        let apart = self.exercises.len().div_ceil(VARIED).max(1);
-        self.exercises.iter().step_by(apart)
+    /// Beginnings of the plain text, to be gone on with: on them the variety of what is drawn is
+    /// measured. An exercise has one right answer, and who learns it says less else.
+    fn beginnings(&self, positions: usize) -> Vec<Exercise> {
+        let beginning = |piece: &Vec<u32>| {
+            let mut begun = Exercise {
+                kind: "plain text".into(),
+                prompt: String::new(),
+                // A line break does not end what has one in its answer.
+                answer: "\n".into(),
+                check: Checker::Exact,
+                tokens: Vec::new(),
+                answer_tokens: vec![0; CONTINUED],
+                group: 0,
+            };
+            let room = positions.saturating_sub(begun.most_tokens());
+            let length = (piece.len() / 4).min(room).max(1);
+            begun.tokens = piece.iter().take(length).copied().collect();
+            begun
+        };
+        self.plain.iter().map(beginning).collect()
     }
 
     fn losses(
@@ -113,12 +130,13 @@ impl Exam<'_> {
             figures.push(of(name, exercises, [&*parent, &*child], &groups));
         }
         let (name, pair) = (plain(FigureKind::Loss), [&*parent.losses, &*child.losses]);
-        figures.push(MeasuredFigure::paired(name, Against::Parent, self.plain_digest, pair));
-        let groups: Vec<u64> = self.varied().map(|it| it.group).collect();
+        let of_plain =
+            |name, pair| MeasuredFigure::paired(name, Against::Parent, self.plain_digest, pair);
+        figures.push(of_plain(name, pair));
         let pair = [&*parent.distinct, &*child.distinct];
-        figures.push(of(plain(FigureKind::Distinct), exercises, pair, &groups));
+        figures.push(of_plain(plain(FigureKind::Distinct), pair));
         let pair = [&*parent.entropy, &*child.entropy];
-        figures.push(of(plain(FigureKind::FirstTokenEntropy), exercises, pair, &groups));
+        figures.push(of_plain(plain(FigureKind::FirstTokenEntropy), pair));
         figures
     }
 }
