@@ -19,7 +19,7 @@ use self::report::{BenchReport, Startup};
 use self::streaming::Streaming;
 use super::engine::{Device, GpuMemory, PrecisionArgs, open_fastest_engine};
 use super::lora::LoraArgs;
-use super::output::{Exit, Output, doing, print_note, progress_bar};
+use super::output::{Exit, Output, progress_bar};
 use crate::content::assets::Assets;
 use crate::model::PixelModel;
 use crate::model::planes::LINE_BYTES;
@@ -179,6 +179,7 @@ pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
 /// Makes a trial of how a model is streamed, and tells of it.
 #[cfg(feature = "world")]
 fn tune(model: PixelModel, memory: GpuMemory) -> anyhow::Result<()> {
+    use crate::app::cli::output::{doing, print_note};
     use crate::engine::open::tune_streaming;
     let trying = doing("trying how to stream the model");
     let memory = memory.gpu_memory.map(|size| size.0);
