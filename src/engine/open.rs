@@ -258,9 +258,9 @@ mod on_gpu {
             choice.tuning = known.tuning;
         }
         let streamed = streamed.is_some();
-        // Of a streamed model even a disturbed verdict is taken: a trial reads it many times.
         let open =
             |plan| GpuEngine::with_plan(Arc::clone(model), slots, context, &choice, Some(plan));
+        // Of a streamed model even a disturbed verdict is taken: a trial reads it many times.
         let (verdict, tried) = match known.filter(|verdict| streamed || verdict.holds()) {
             Some(verdict) => (verdict, None),
             // A trial reads the whole model many times, and the processor can use the file's pages
@@ -316,7 +316,7 @@ mod on_gpu {
         let Some(verdict) = verdict else { return Ok(None) };
         let folder = Cache::default();
         streaming_trial::keep(folder.folder(), &verdict).map_err(|source| OpenError::Keep {
-            path: folder.folder().join("residency.ron"),
+            path: folder.folder().join(streaming_trial::FILE),
             source,
         })?;
         Ok(Some((adapter.info.name.clone(), verdict)))

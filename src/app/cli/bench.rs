@@ -167,8 +167,7 @@ pub fn run(args: BenchArgs, assets: &Assets, out: &mut Output) -> anyhow::Result
     let report =
         BenchReport::new(subject, engine.device(), &plan, &measured, weight_bytes, startup)
             .streamed(streaming);
-    let limits = if args.compare { engine.limits() } else { None };
-    let report = match limits {
+    let report = match args.compare.then(|| engine.limits()).flatten() {
         Some(limits) => report.compared(limits),
         None => report,
     };

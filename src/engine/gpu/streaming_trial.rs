@@ -12,12 +12,15 @@ use serde::{Deserialize, Serialize};
 
 use super::GpuEngine;
 use super::headless::{AdapterFacts, GpuChoice};
-use super::trial::{CONTEXT, TrialError, adapter_key, logits, settle, timed_run};
+use super::trial::{
+    CONTEXT, TrialError, adapter_key, logits, read_verdicts, settle, timed_run, write_verdicts,
+};
 use crate::engine::EngineError;
 use crate::model::{PixelModel, hex};
-use crate::pxi::AtomicFile;
 use crate::residency::compute::StreamTuning;
 
+/// Where verdicts are kept, in the cache folder.
+pub(crate) const FILE: &str = "residency.ron";
 /// Pairs of runs by which a way to stream is held against another.
 const PAIRS: usize = 6;
 /// Other slots in turn, and other units ahead, than the usual ones.
@@ -89,18 +92,11 @@ pub fn keep(folder: &Path, verdict: &StreamingVerdict) -> std::io::Result<()> {
     };
     all.retain(|known| !same(known));
     all.push(verdict.clone());
-    let text = ron::ser::to_string_pretty(&all, ron::ser::PrettyConfig::default())
-        .map_err(std::io::Error::other)?;
-    std::fs::create_dir_all(folder)?;
-    AtomicFile::replace(folder.join("residency.ron"), text.as_bytes())
-        .map_err(std::io::Error::other)
+    write_verdicts(folder, FILE, &all)
 }
 
-/// A file that is not there or cannot be read is one without verdicts: a model is streamed as
-/// usual.
 fn verdicts(folder: &Path) -> Vec<StreamingVerdict> {
-    let text = std::fs::read_to_string(folder.join("residency.ron")).unwrap_or_default();
-    ron::from_str(&text).unwrap_or_default()
+    read_verdicts(folder, FILE)
 }
 
 /// Makes the trial of a model that does not fit the memory of `choice`, or `None` where all of it
@@ -150,12 +146,13 @@ pub fn make(
         try_other(&mut best, StreamTuning { ring, buffers })?;
     }
     let adapter = adapter_key(engine.adapter());
-    let (mut milliseconds, mut difference, mut error) = (timed_run(&mut engine)?, 0.0, 0.0);
-    if best != usual {
-        (milliseconds, difference, error) = race(&mut open(usual)?, &mut engine)?;
-        if difference <= error {
-            (best, milliseconds, difference) = (usual, milliseconds + difference, 0.0);
-        }
+    let (mut milliseconds, mut difference, error) = if best == usual {
+        (timed_run(&mut engine)?, 0.0, 0.0)
+    } else {
+        race(&mut open(usual)?, &mut engine)?
+    };
+    if difference <= error {
+        (best, milliseconds, difference) = (usual, milliseconds + difference, 0.0);
     }
     Ok(Some(StreamingVerdict {
         adapter,
@@ -221,7 +218,7 @@ mod tests {
             keep(folder.path(), &verdict(cap, ring)).unwrap();
         }
         assert_eq!(verdicts(folder.path()), [verdict(200, 3), verdict(100, 3)]);
-        std::fs::write(folder.path().join("residency.ron"), "[(").unwrap();
+        std::fs::write(folder.path().join(FILE), "[(").unwrap();
         assert_eq!(verdicts(folder.path()), [], "half a file is none");
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::profile::run_alone;
@@ -21,6 +22,8 @@ use crate::forward::gpu::kernels::KernelFamily;
 use crate::model::PixelModel;
 use crate::pxi::AtomicFile;
 
+/// Where outcomes are kept, in the cache folder.
+const FILE: &str = "trials.ron";
 /// Positions of the trial's sequence.
 pub(super) const CONTEXT: usize = 64;
 /// Tokens of each timed run, and runs that count.
@@ -123,15 +126,28 @@ pub fn keep(folder: &Path, verdict: &TrialResult) -> std::io::Result<()> {
     let mut all = verdicts(folder);
     all.retain(|known| known.adapter != verdict.adapter || known.model != verdict.model);
     all.push(verdict.clone());
-    let text = ron::ser::to_string_pretty(&all, ron::ser::PrettyConfig::default())
+    write_verdicts(folder, FILE, &all)
+}
+
+fn verdicts(folder: &Path) -> Vec<TrialResult> {
+    read_verdicts(folder, FILE)
+}
+
+/// Writes the verdicts of a file, whole or not at all.
+pub(super) fn write_verdicts<T: Serialize>(
+    folder: &Path,
+    file: &str,
+    all: &[T],
+) -> std::io::Result<()> {
+    let text = ron::ser::to_string_pretty(all, ron::ser::PrettyConfig::default())
         .map_err(std::io::Error::other)?;
     std::fs::create_dir_all(folder)?;
-    AtomicFile::replace(folder.join("trials.ron"), text.as_bytes()).map_err(std::io::Error::other)
+    AtomicFile::replace(folder.join(file), text.as_bytes()).map_err(std::io::Error::other)
 }
 
 /// A file that is not there or cannot be read is one without verdicts: the trial is made again.
-fn verdicts(folder: &Path) -> Vec<TrialResult> {
-    let text = std::fs::read_to_string(folder.join("trials.ron")).unwrap_or_default();
+pub(super) fn read_verdicts<T: DeserializeOwned>(folder: &Path, file: &str) -> Vec<T> {
+    let text = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
     ron::from_str(&text).unwrap_or_default()
 }
 

@@ -234,48 +234,34 @@ impl CpuModel {
     pub fn multiplications(&self, kernel: Kernel, columns: usize) -> u64 {
         let size =
             |matrix: &BoundMatrix| u64::from(matrix.params.rows) * u64::from(matrix.params.columns);
-        let layers = |of: fn(&BoundLayer) -> &[BoundMatrix]| -> u64 {
-            self.bound.layers.iter().flat_map(of).map(size).sum()
-        };
-        let weights = match kernel {
-            Kernel::Embed | Kernel::Attend => 0,
-            Kernel::Qkv => layers(|layer| &layer.qkv),
-            Kernel::Project => layers(|layer| std::slice::from_ref(&layer.output)),
-            Kernel::GateUp => {
-                layers(|layer| std::slice::from_ref(&layer.gate))
-                    + layers(|layer| std::slice::from_ref(&layer.up))
-            }
-            Kernel::Down => layers(|layer| std::slice::from_ref(&layer.down)),
-            Kernel::Logits => size(&self.bound.output),
-        };
-        weights * columns as u64
+        self.matrices(kernel).map(size).sum::<u64>() * columns as u64
     }
 
     /// Bytes of tiles that a kernel reads in one pass over `columns` columns, all layers together.
     /// Each column's embedding is read with the row group it lies in; a matrix is read once for all
     /// columns of a pass of up to 192.
     pub fn weight_bytes(&self, kernel: Kernel, columns: usize) -> u64 {
-        let all = |matrices: &[BoundMatrix]| {
-            matrices.iter().map(|matrix| self.bytes(matrix).len() as u64).sum::<u64>()
-        };
-        let layers = |of: fn(&BoundLayer) -> &[BoundMatrix]| {
-            self.bound.layers.iter().map(|layer| all(of(layer))).sum()
-        };
-        match kernel {
-            Kernel::Embed => {
-                let lines = self.bound.embedding.params.lines_per_row_group;
-                columns as u64 * u64::from(lines) * LINE_BYTES
-            }
-            Kernel::Qkv => layers(|layer| &layer.qkv),
-            Kernel::Attend => 0,
-            Kernel::Project => layers(|layer| std::slice::from_ref(&layer.output)),
-            Kernel::GateUp => {
-                layers(|layer| std::slice::from_ref(&layer.gate))
-                    + layers(|layer| std::slice::from_ref(&layer.up))
-            }
-            Kernel::Down => layers(|layer| std::slice::from_ref(&layer.down)),
-            Kernel::Logits => all(&[self.bound.output]),
+        if kernel == Kernel::Embed {
+            let lines = self.bound.embedding.params.lines_per_row_group;
+            return columns as u64 * u64::from(lines) * LINE_BYTES;
         }
+        self.matrices(kernel).map(|matrix| self.bytes(matrix).len() as u64).sum()
+    }
+
+    /// The matrices that a kernel multiplies with, of all layers.
+    fn matrices(&self, kernel: Kernel) -> impl Iterator<Item = &BoundMatrix> {
+        let of_layer = move |layer| -> Vec<&BoundMatrix> {
+            let layer: &BoundLayer = layer;
+            match kernel {
+                Kernel::Qkv => layer.qkv.iter().collect(),
+                Kernel::Project => vec![&layer.output],
+                Kernel::GateUp => vec![&layer.gate, &layer.up],
+                Kernel::Down => vec![&layer.down],
+                Kernel::Embed | Kernel::Attend | Kernel::Logits => Vec::new(),
+            }
+        };
+        let output = (kernel == Kernel::Logits).then_some(&self.bound.output);
+        self.bound.layers.iter().flat_map(of_layer).chain(output)
     }
 
     fn forward_checked(

@@ -63,8 +63,6 @@ pub struct Island {
 
 impl Island {
     fn of(child: &LineageEntry, lineage: &Lineage, spot: IslandSpot) -> Self {
-        let is_current = lineage.current() == Some(&*child.child);
-        let verdict = if is_current { "current" } else { child.verdict.words() };
         let by = [&child.by.agent, &child.by.person].into_iter().flatten();
         let by: Vec<String> = by.map(|name| one_line(name).into_owned()).collect();
         let mut figures = vec![format!("digest {}", short(&child.child))];
@@ -85,7 +83,7 @@ impl Island {
         }));
         let lines = child.gate.iter().flat_map(|gate| &gate.outcome);
         Self {
-            title: format!("{}: {verdict}", made(child)),
+            title: format!("{}: {}", made(child), verdict_words(child, lineage)),
             figures,
             gate: lines.map(|line| (line.holds, line.because.clone())).collect(),
             place: [
@@ -209,8 +207,7 @@ const fn look(verdict: LineageVerdict) -> (Rgb, bool) {
 fn caption(picture: &mut Picture, lineage: &Lineage, child: &LineageEntry, spot: IslandSpot) {
     let size = (spot.width / 15.0).clamp(11.0, 19.0);
     let (colour, _) = look(child.verdict);
-    let is_current = lineage.current() == Some(&*child.child);
-    let verdict = if is_current { "current" } else { child.verdict.words() };
+    let verdict = verdict_words(child, lineage);
     let first = Pen::new(size, colour);
     let mut lines = vec![(first, format!("{}  {verdict}", short(&child.child)))];
     lines.push((Pen::new(size, WORDS), made(child)));
@@ -225,6 +222,12 @@ fn caption(picture: &mut Picture, lineage: &Lineage, child: &LineageEntry, spot:
         pen.write(picture, [x.max(2.0), y], &text);
         y += pen.line();
     }
+}
+
+/// What became of a child; of the one in use, that it is.
+fn verdict_words(child: &LineageEntry, lineage: &Lineage) -> &'static str {
+    let is_current = lineage.current() == Some(&*child.child);
+    if is_current { "current" } else { child.verdict.words() }
 }
 
 /// How a child was made, in a few words.
