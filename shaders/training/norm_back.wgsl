@@ -3,7 +3,7 @@
 #import pixel_llm::lanes::lane_sum
 #import pixel_llm::activations::{quad_at, set_quad}
 #import pixel_llm::training::step::{
-    NONE, bounded, column_count, target_at, vector_at,
+    NONE, add_to_result, bounded, column_count, is_there, target_at, vector_at,
 }
 
 struct NormBackParams {
@@ -18,7 +18,8 @@ struct NormBackParams {
     output: u32,
     // 1 where the gradient is that of the wanted columns, and nothing is there yet.
     begins: u32,
-    padding: u32,
+    // The first of the results that the squares of what is left are added to, one per column.
+    result: u32,
 }
 
 @group(0) @binding(4) var<uniform> params: NormBackParams;
@@ -54,6 +55,7 @@ fn norm_back(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     let width = f32(quads * 4u);
     let rho = inverseSqrt(lane_sum(squares, lane) / width + params.epsilon);
     let share = lane_sum(sum, lane) * rho * rho / width;
+    var left = 0.0;
     for (var i = lane; i < quads; i += 8u) {
         let d = quad_at(given + i) * vector_at(params.gain + i);
         var v = (d - quad_at(at + i) * share) * rho;
@@ -61,5 +63,10 @@ fn norm_back(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
             v += quad_at(output + i);
         }
         set_quad(output + i, v);
+        left += dot(v, v);
+    }
+    left = lane_sum(left, lane);
+    if lane == 0u && is_there(params.result) {
+        add_to_result(params.result + column, left);
     }
 }

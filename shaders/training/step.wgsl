@@ -10,7 +10,8 @@
 // column of its sequence and the one behind the last; its target, what that counts as the bits of
 // a float, its place among those that are wanted, and a spare word.
 @group(0) @binding(7) var<storage, read> columns: array<vec4<u32>>;
-// A loss per wanted column, or sums of squares.
+// A loss per wanted column, sums of squares of the gradient of what is trained, and for every
+// layer's entrance and the end of the residual stream the squares of its gradient by column.
 @group(0) @binding(9) var<storage, read_write> results: array<f32>;
 // The columns that have a target.
 @group(0) @binding(10) var<storage, read> wanted: array<u32>;
@@ -56,6 +57,12 @@ fn vector_at(i: u32) -> vec4<f32> {
 
 fn angle_at(i: u32) -> vec4<f32> {
     return angles[min(i, arrayLength(&angles) - 1u)];
+}
+
+fn add_to_result(i: u32, v: f32) {
+    if i < arrayLength(&results) {
+        results[i] += v;
+    }
 }
 
 fn set_result(i: u32, v: f32) {

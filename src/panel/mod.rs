@@ -29,8 +29,8 @@ use crate::world::tour::TourRun;
 
 use cards::{bookmarks, inspector, mods, prompt, settings, welcome};
 use charts::{
-    activity, attention, beams, changed, family, gradient, heatmap, layers, lens, light, river,
-    timings, update,
+    activity, attention, beams, borders, changed, family, gradient, heatmap, layers, lens, light,
+    river, timings, update,
 };
 use coach::{agents, queue};
 use frame::{chrome, drawer, egui_recovery, help, search_box, told};
@@ -130,7 +130,8 @@ impl Plugin for PanelPlugin {
                     )
                         .chain(),
                     (told::caption, prompt::draw, told::notices).chain(),
-                    (family::draw, update::draw, heatmap::draw, river::draw).chain(),
+                    (family::draw, update::draw, borders::draw, heatmap::draw).chain(),
+                    (river::draw, river::draw_gradient).chain(),
                     (activity::draw, gradient::draw).chain(),
                     welcome::draw,
                     (

@@ -19,6 +19,7 @@ use super::tour::{TourProblem, TourStep};
 use crate::forward::AdapterSet;
 use crate::forward::gpu::model::GpuModel;
 use crate::forward::gpu::{EditedWeights, ForwardPluginSystems, InterventionsSystems};
+use crate::model::adapter::LowRank;
 use crate::model::{Adapter, PixelModel};
 
 /// How an adapter takes part.
@@ -122,6 +123,11 @@ impl LoadedAdapters {
             AdapterSwitch::Alone => true,
         };
         self.all.iter().enumerate().filter(move |(_, one)| acts(one) && one.strength != 0.0)
+    }
+
+    /// What those that act add to, matrix by matrix.
+    pub fn acting_updates(&self) -> impl Iterator<Item = &LowRank> {
+        self.acting_places().flat_map(|(_, one)| &one.adapter.updates)
     }
 
     /// Those that act.

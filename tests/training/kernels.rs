@@ -279,9 +279,16 @@ impl Case {
             };
             let dy = &a[p.gradient as usize * 4 + row * n..][..n];
             let gains: Vec<f64> = (0..n).map(|i| self.vector(p.gain, i)).collect();
+            let mut squares = 0.0;
             for (i, dx) in norm_back(x, dy, &gains, p.epsilon).into_iter().enumerate() {
                 let added = if p.begins == 1 { 0.0 } else { f64::from(a[output + i]) };
+                squares += (dx + added) * (dx + added);
                 left.activations.insert(output + i, dx + added);
+            }
+            if p.result != NONE {
+                let at = p.result as usize + column;
+                let before = f64::from(seen.before.results[at]);
+                left.results.insert(at, before + squares);
             }
         }
         left

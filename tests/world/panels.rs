@@ -104,6 +104,7 @@ fn learn(world: &mut Offscreen) {
         heads: vec![1.5e-3; layers * heads],
         fields: vec![2.5e-3; layers],
         layers: vec![3.5e-3; layers],
+        stream: vec![4.5e-3; layers],
     });
     let answer = |step, is_right| {
         let text = "name Mila, kind fox, thing umbrella, colour golden.".into();

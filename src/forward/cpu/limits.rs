@@ -10,6 +10,7 @@ use super::lanes::LANES;
 use super::matrix::Matrix;
 use super::model::CpuModel;
 use super::multiply::multiply_row_group;
+use super::processor::{Processor, Work, run};
 
 /// Bytes that are read: more than caches hold.
 const READ_BYTES: usize = 1 << 30;
@@ -49,16 +50,30 @@ fn read_rate() -> f64 {
     (0..READS).map(|_| read()).fold(0.0, f64::max)
 }
 
-/// In eight sums, so that no addition waits for another.
+/// The sum of some words, with the widest vectors: with those that every processor has, one core of
+/// a Xeon with AVX-512 read 11.5 GB/s and not 15.
 fn sum(words: &[u64]) -> u64 {
-    let (eights, rest) = words.as_chunks::<8>();
-    let mut sums = [0_u64; 8];
-    for eight in eights {
-        for (sum, word) in sums.iter_mut().zip(eight) {
-            *sum = sum.wrapping_add(*word);
+    run(Sum(words))
+}
+
+struct Sum<'a>(&'a [u64]);
+
+impl Work for Sum<'_> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn with<P: Processor>(self, _: P) -> u64 {
+        // Eight vectors of 512 bits, so that no addition waits for another.
+        const TOGETHER: usize = 64;
+        let (pieces, rest) = self.0.as_chunks::<TOGETHER>();
+        let mut sums = [0_u64; TOGETHER];
+        for piece in pieces {
+            for lane in 0..TOGETHER {
+                sums[lane] = sums[lane].wrapping_add(piece[lane]);
+            }
         }
+        sums.into_iter().chain(rest.iter().copied()).fold(0, u64::wrapping_add)
     }
-    sums.into_iter().chain(rest.iter().copied()).fold(0, u64::wrapping_add)
 }
 
 /// Each thread multiplies a row group of its own with many columns, over and over.
@@ -84,4 +99,17 @@ fn multiplication_rate(model: &CpuModel) -> f64 {
         f64::from(runs) * each / start.elapsed().as_secs_f64()
     });
     rates.into_iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_read_once() {
+        for count in [0, 1, 63, 64, 200] {
+            let words: Vec<u64> = (0..count).map(|at| at * at).collect();
+            assert_eq!(sum(&words), words.iter().sum());
+        }
+    }
 }

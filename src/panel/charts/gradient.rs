@@ -1,5 +1,6 @@
 //! The gradient as light: while the model learns, heads, fields and layers are framed by the root
-//! mean square of their gradient of the last step, blue, apart from the gold of what is thought.
+//! mean square of their gradient of the last step, blue, apart from the gold of what is thought; the
+//! river carries that of the residual stream (`river.rs`).
 //! The frames stand outside of what they are about, and no weight's colour is changed.
 
 use bevy::prelude::*;
@@ -25,17 +26,17 @@ const APART: f32 = 4.0;
 /// Points across and down from which on a place has its number.
 const LEAST: egui::Vec2 = vec2(96.0, 34.0);
 /// The legend.
-const SIZE: egui::Vec2 = vec2(104.0, 70.0);
+const SIZE: egui::Vec2 = vec2(104.0, 84.0);
 /// Points across a map that has room for it beside the other legends and a prompt.
 const LEAST_MAP: f32 = 880.0;
 
 /// The gradient that is shown: that of a lesson under way.
-fn shown(lesson: &Lesson) -> Option<&GradientNorms> {
+pub(super) fn shown(lesson: &Lesson) -> Option<&GradientNorms> {
     lesson.gradient.as_ref().filter(|_| lesson.is_under_way())
 }
 
 /// The light of a part of the most.
-fn glow(theme: Theme, part: f32) -> Color32 {
+pub(super) fn glow(theme: Theme, part: f32) -> Color32 {
     let part = within_one(part);
     match theme {
         Theme::Dark => veil(Color32::from_rgb(0x3D, 0xCB, 0xFF), part),
@@ -98,11 +99,13 @@ pub(crate) fn legend(
     plain.fall(legend.bar, glow(theme, 1.0), glow(theme, 0.0));
     plain.paint(&legend.painter);
     legend.title(format!("gradient, step {}", norms.step));
-    for (row, (name, norms)) in
-        [("head", &norms.heads), ("fields", &norms.fields), ("layer", &norms.layers)]
-            .into_iter()
-            .enumerate()
-    {
+    let rows = [
+        ("head", &norms.heads),
+        ("fields", &norms.fields),
+        ("layer", &norms.layers),
+        ("river", &norms.stream),
+    ];
+    for (row, (name, norms)) in rows.into_iter().enumerate() {
         legend.row(row, format!("{name} {:.1e}", greatest(norms)));
     }
     Ok(())

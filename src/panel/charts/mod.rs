@@ -4,6 +4,7 @@
 pub(super) mod activity;
 pub(super) mod attention;
 pub(super) mod beams;
+pub(super) mod borders;
 pub(super) mod changed;
 pub(super) mod family;
 pub(super) mod gradient;

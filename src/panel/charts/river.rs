@@ -8,7 +8,7 @@
 
 use bevy::prelude::*;
 use bevy_egui::egui;
-use egui::{Rect, pos2};
+use egui::{Color32, Rect, pos2};
 
 use super::activity::{Scrubbed, glow};
 use crate::model::plan::{LayerPlan, MapPlan, Rect as Cells};
@@ -20,6 +20,7 @@ use crate::panel::style::{of_palette, strength, veil};
 use crate::world::camera::MapCamera;
 use crate::world::draw::Lights;
 use crate::world::layout::Atlas;
+use crate::world::learning::Lesson;
 use crate::world::palette::{Palette, Palettes, Theme};
 use crate::world::settings::Settings;
 use crate::world::think::{GeneratedToken, Generation, TokenTrace};
@@ -43,7 +44,7 @@ pub(crate) fn draw(
     palettes: Res<Palettes>,
     mind: Res<Generation>,
     scrubbed: Res<Scrubbed>,
-    settings: Res<Settings>,
+    (settings, lesson): (Res<Settings>, Res<Lesson>),
     mut lights: ResMut<Lights>,
 ) -> Result {
     // Whoever looks back does not look at what is computed now.
@@ -60,14 +61,17 @@ pub(crate) fn draw(
     let rows: Vec<&GeneratedToken> =
         thoughts.iter().rev().take_while(|thought| thought.trace.is_some()).take(ROWS).collect();
     let mut river = River {
-        plan: atlas.model().plan(),
+        ribbons: Ribbons {
+            plan: atlas.model().plan(),
+            theme: settings.theme,
+            glow,
+            light: RectMesh::beside(minimap(&camera.view, &atlas)),
+        },
         size: atlas.model().config().embedding_size as usize,
         screen,
-        theme: settings.theme,
         palette: palettes.named(&settings.palette),
         strength: strength(&mind),
         front: front.map(|(layers, _)| layers),
-        light: RectMesh::beside(minimap(&camera.view, &atlas)),
     };
     let visible = camera.view.visible();
     let place = |cells: Cells| on_screen(&camera.view, cells);
@@ -75,21 +79,71 @@ pub(crate) fn draw(
         Some((_, seen)) => up_to_front(&seen.residual_norms, before),
         None => before.to_vec(),
     };
-    river.ribbon(&norms, |cells| cells.overlaps(&visible).then(|| place(cells)));
+    // While the gradient flows back, it alone is the ribbon.
+    if !is_gradients(&lesson, &mind) {
+        let parts = river.parts(&norms);
+        river.ribbons.ribbon(&parts, |cells| cells.overlaps(&visible).then(|| place(cells)));
+    }
     // West of the front the newest row is that of the token under way.
     let under_way = front.map(|(_, seen)| (&seen.trace, &seen.residual_norms[..]));
     let done =
         rows.iter().filter_map(|token| Some((token.trace.as_deref()?, &token.residual_norms[..])));
     let (east, west): (Vec<StreamRow>, Vec<StreamRow>) =
         (done.clone().collect(), under_way.into_iter().chain(done).take(ROWS).collect());
-    for (layer, plan) in river.plan.layers.iter().enumerate() {
+    for (layer, plan) in river.ribbons.plan.layers.iter().enumerate() {
         let rows = if river.is_ahead(layer) { &east } else { &west };
         for channel in plan.channels.iter().filter(|cells| cells.overlaps(&visible)) {
             river.channel(layer, place(*channel), rows);
         }
     }
-    river.light.shine(screen, &mut lights);
+    river.ribbons.light.shine(screen, &mut lights);
     Ok(())
+}
+
+/// Whether the river carries the gradient: while the model learns and does not answer.
+fn is_gradients(lesson: &Lesson, mind: &Generation) -> bool {
+    super::gradient::shown(lesson).is_some() && !mind.is_busy()
+}
+
+/// How long a new gradient takes from the last layer to the first.
+const WAY_BACK: f32 = 0.8;
+
+/// The gradient of the residual stream as the last step left it, in its own colour: it comes from
+/// the last layer to the first, in the order in which it is computed.
+pub(crate) fn draw_gradient(
+    (atlas, camera, settings): (Res<Atlas>, Res<MapCamera>, Res<Settings>),
+    (lesson, mind): (Res<Lesson>, Res<Generation>),
+    time: Res<Time<Real>>,
+    mut since: Local<(u64, f32)>,
+    mut lights: ResMut<Lights>,
+) {
+    let shown = super::gradient::shown(&lesson).filter(|_| is_gradients(&lesson, &mind));
+    let Some(norms) = shown else { return };
+    let now = time.elapsed_secs();
+    if since.0 != norms.step {
+        *since = (norms.step, now);
+    }
+    let come = way_back(&norms.stream, (now - since.1) / WAY_BACK);
+    let parts: Vec<Ribbon> = come.into_iter().map(|at| Ribbon { broad: at, bright: at }).collect();
+    let mut ribbons = Ribbons {
+        plan: atlas.model().plan(),
+        theme: settings.theme,
+        glow: super::gradient::glow,
+        light: RectMesh::beside(minimap(&camera.view, &atlas)),
+    };
+    let (visible, view) = (camera.view.visible(), &camera.view);
+    ribbons.ribbon(&parts, |cells| cells.overlaps(&visible).then(|| on_screen(view, cells)));
+    ribbons.light.shine(map_of(view), &mut lights);
+}
+
+/// How broad the gradient is behind each layer when it has come a part of its way back, by the
+/// logarithm of its norm; nothing where it has not come yet, or does not come at all.
+fn way_back(norms: &[f32], part: f32) -> Vec<f32> {
+    let first = norms.iter().position(|norm| *norm > 0.0).unwrap_or(norms.len());
+    let left = ((norms.len() - first) as f32 * (1.0 - part).max(0.0)).ceil() as usize;
+    let broad = breadths(&norms[first..]).into_iter().enumerate();
+    let come = broad.map(|(layer, broad)| if layer >= left { broad } else { 0.0 });
+    std::iter::repeat_n(0.0, first).chain(come).collect()
 }
 
 /// The values of the stream at a token, and their norm after each layer.
@@ -102,37 +156,34 @@ fn up_to_front(now: &[f32], before: &[f32]) -> Vec<f32> {
 
 /// The river while it is drawn.
 struct River<'a> {
-    plan: &'a MapPlan,
+    ribbons: Ribbons<'a>,
     /// Values of the stream.
     size: usize,
     screen: Rect,
-    theme: Theme,
     palette: &'a Palette,
     /// What all light is multiplied by: less where it was computed before the model was changed.
     strength: f32,
     /// The first layer that the step under way has not come to.
     front: Option<usize>,
+}
+
+/// Ribbons of light in the bed of the river.
+struct Ribbons<'a> {
+    plan: &'a MapPlan,
+    theme: Theme,
+    /// The light of a part of the most.
+    glow: fn(Theme, f32) -> Color32,
     light: RectMesh,
 }
 
-impl River<'_> {
-    /// Whether the step under way has not come to a layer.
-    fn is_ahead(&self, layer: usize) -> bool {
-        self.front.is_some_and(|front| layer >= front)
-    }
-
-    /// Lights every piece of the river by the norm of the stream there: after a layer in its own
+impl Ribbons<'_> {
+    /// Lights every piece of the river by what the stream has there: after a layer in its own
     /// stretch and on the way from it, until the next one.
-    fn ribbon(&mut self, norms: &[f32], place: impl Fn(Cells) -> Option<Rect>) {
-        let fade = |(layer, broad): (usize, f32)| {
-            let bright = if self.is_ahead(layer) { AHEAD } else { 1.0 };
-            Ribbon { broad, bright: broad * bright * self.strength }
-        };
-        let parts: Vec<Ribbon> = breadths(norms).into_iter().enumerate().map(fade).collect();
+    fn ribbon(&mut self, parts: &[Ribbon], place: impl Fn(Cells) -> Option<Rect>) {
         let Some(mut part) = parts.first().copied() else { return };
         let plan = self.plan;
         for piece in &plan.river {
-            let layers = plan.layers.iter().zip(&parts);
+            let layers = plan.layers.iter().zip(parts);
             let mut within: Vec<(&LayerPlan, Ribbon)> = layers
                 .filter(|(layer, _)| layer.river.overlaps(piece))
                 .map(|(layer, part)| (layer, *part))
@@ -169,8 +220,8 @@ impl River<'_> {
     fn flow(&mut self, rect: Rect, part: Ribbon) {
         let middle = rect.center().y;
         let half = rect.height() / 2.0 * part.broad;
-        let bright = glow(self.theme, part.bright);
-        let dark = glow(self.theme, 0.0);
+        let bright = (self.glow)(self.theme, part.bright);
+        let dark = (self.glow)(self.theme, 0.0);
         let up = Rect::from_x_y_ranges(rect.x_range(), middle - half..=middle);
         let down = Rect::from_x_y_ranges(rect.x_range(), middle..=middle + half);
         self.light.fall(up, dark, bright);
@@ -179,11 +230,27 @@ impl River<'_> {
 
     /// The same where the river runs south.
     fn fall(&mut self, rect: Rect, part: Ribbon) {
-        let (theme, most) = (self.theme, part.bright);
+        let (theme, glow, most) = (self.theme, self.glow, part.bright);
         let half = rect.width() / 2.0 * part.broad;
         let middle = rect.center().x;
         let ribbon = Rect::from_x_y_ranges(middle - half..=middle + half, rect.y_range());
         self.light.ramp(ribbon, |at| glow(theme, most * (1.0 - (2.0 * at - 1.0).abs())));
+    }
+}
+
+impl River<'_> {
+    /// Whether the step under way has not come to a layer.
+    fn is_ahead(&self, layer: usize) -> bool {
+        self.front.is_some_and(|front| layer >= front)
+    }
+
+    /// What the stream has after each layer of the most light and breadth.
+    fn parts(&self, norms: &[f32]) -> Vec<Ribbon> {
+        let fade = |(layer, broad): (usize, f32)| {
+            let bright = if self.is_ahead(layer) { AHEAD } else { 1.0 };
+            Ribbon { broad, bright: broad * bright * self.strength }
+        };
+        breadths(norms).into_iter().enumerate().map(fade).collect()
     }
 
     /// What is seen of the values in one channel of a layer.
@@ -212,8 +279,8 @@ impl River<'_> {
                     let left = rect.left() + column as f32 * wide;
                     let cell = Rect::from_x_y_ranges(left..=left + wide, row.y_range());
                     // As the palette has it for weights, whose spread is 1.
-                    let colour = self.palette.weight(self.theme, values[column] / spread);
-                    self.light.fill(cell, veil(of_palette(colour), self.strength));
+                    let colour = self.palette.weight(self.ribbons.theme, values[column] / spread);
+                    self.ribbons.light.fill(cell, veil(of_palette(colour), self.strength));
                 }
             }
         }
@@ -239,7 +306,7 @@ impl River<'_> {
                 pos2(middle - half, rect.top()),
                 pos2(middle + half, rect.bottom()),
             );
-            self.light.fill(glint, glow(self.theme, bright));
+            self.ribbons.light.fill(glint, glow(self.ribbons.theme, bright));
         }
     }
 }
@@ -283,6 +350,18 @@ mod tests {
         assert!((parts[0] - LEAST).abs() < 1e-6 && (parts[2] - 1.0).abs() < 1e-6, "{parts:?}");
         assert!((parts[2] - parts[1] - (parts[1] - parts[0])).abs() < 1e-5, "{parts:?}");
         assert!(breadths(&[3.0]).iter().all(|part| part.is_finite()));
+    }
+
+    #[test]
+    fn the_gradient_comes_back_from_the_last_layer_as_far_as_there_is_any() {
+        let norms = [0.0, 1.0, 10.0, 100.0];
+        assert_eq!(way_back(&norms, 0.0), [0.0; 4]);
+        let half = way_back(&norms, 0.5);
+        assert_eq!(half[..2], [0.0; 2]);
+        assert!(half[2] < half[3] && (half[3] - 1.0).abs() < 1e-6, "{half:?}");
+        let all = way_back(&norms, 7.0);
+        assert!(all[0] == 0.0 && (all[1] - LEAST).abs() < 1e-6, "{all:?}");
+        assert!(way_back(&[0.0, 0.0], 1.0).iter().all(|broad| *broad == 0.0));
     }
 
     #[test]

@@ -256,7 +256,7 @@ impl LearnerBuffers {
 }
 
 fn results_words(program: &Program) -> u64 {
-    let (first, count) = program.norm_results;
+    let (first, count) = program.stream_results;
     u64::from(first) + u64::from(count)
 }
 
@@ -357,6 +357,13 @@ impl Learner {
         let words = pass.words(begins);
         self.queue.write_buffer(&self.words, 0, bytemuck::cast_slice(&words));
         self.queue.write_buffer(&self.wanted, 0, bytemuck::cast_slice(&pass.wanted));
+        if begins {
+            // All passes of a step add to them.
+            let (first, count) = self.program.stream_results;
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            encoder.clear_buffer(&self.results, u64::from(first) * 4, Some(u64::from(count) * 4));
+            self.queue.submit([encoder.finish()]);
+        }
     }
 
     /// Writes the parameters of one dispatch.
@@ -451,7 +458,7 @@ impl Learner {
 
     /// Waits for all numbers that kernels write.
     pub fn numbers(&self) -> Result<LearnerNumbers, TrainError> {
-        let (first, count) = self.program.norm_results;
+        let (first, count) = self.program.stream_results;
         Ok(LearnerNumbers {
             activations: self.activations.read(&self.device, &self.queue).map_err(failed)?,
             trained: self.trained.read(&self.device, &self.queue).map_err(failed)?,

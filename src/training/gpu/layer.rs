@@ -116,7 +116,7 @@ impl Builder<'_> {
         let sides = [of_hidden(w.gate), of_hidden(w.up)];
         self.back_through(index, &MATRICES[4..6], &sides, w.second_norm, true, &mut ops);
         let gain = self.gain(index, LayerVector::FeedForwardNorm);
-        ops.push(self.norm_back(w.middle, g.norm, gain, false));
+        ops.push(self.norm_back(w.middle, g.norm, gain, (false, None)));
 
         let sides = [residual(g.attended)];
         self.back_through(index, &MATRICES[3..4], &sides, w.attended, true, &mut ops);
@@ -135,7 +135,8 @@ impl Builder<'_> {
         }
         if to_entrance {
             let gain = self.gain(index, LayerVector::AttentionNorm);
-            ops.push(self.norm_back(places.residual[index], g.norm, gain, false));
+            let entrance = places.residual[index];
+            ops.push(self.norm_back(entrance, g.norm, gain, (false, Some(index))));
         }
         ops
     }

@@ -85,6 +85,7 @@ pub struct GpuTrainer {
     settings: TrainingSettings,
     model: Arc<PixelModel>,
     step: u64,
+    stream_gradients: Vec<f32>,
 }
 
 /// A trainer whose kernels are being compiled, beside the frames of a window.
@@ -102,7 +103,7 @@ impl OpeningTrainer {
     pub fn poll(self, world: &World) -> Result<Result<GpuTrainer, Self>, TrainError> {
         let Self { opening, settings, model } = self;
         Ok(match opening.poll(world.resource())? {
-            Ok(learner) => Ok(GpuTrainer { learner, settings, model, step: 0 }),
+            Ok(learner) => Ok(GpuTrainer::begun(learner, settings, model)),
             Err(opening) => Err(Self { opening: *opening, settings, model }),
         })
     }
@@ -142,7 +143,11 @@ impl GpuTrainer {
     ) -> Result<Self, TrainError> {
         let adapter = begin_with(&model, settings, start)?;
         let learner = open_headless(&model, (&adapter, settings), training)?;
-        Ok(Self { learner, settings: settings.clone(), model, step: 0 })
+        Ok(Self::begun(learner, settings.clone(), model))
+    }
+
+    fn begun(learner: Learner, settings: TrainingSettings, model: Arc<PixelModel>) -> Self {
+        Self { learner, settings, model, step: 0, stream_gradients: Vec::new() }
     }
 
     /// Begins to open a trainer beside a model that answers on the same device, in the render world
@@ -202,6 +207,13 @@ impl GpuTrainer {
     pub fn gradients(&self) -> Result<Vec<(String, usize, usize, Vec<f32>)>, TrainError> {
         let gradients = self.learner.copy(1)?;
         Ok(self.learner.adapter.factors(&gradients).collect())
+    }
+
+    /// Norms of the gradient of the residual stream over all columns of the last step: at the
+    /// entrance of each layer, then behind the last one. Zero where the way back did not come to:
+    /// it ends at the lowest layer that is trained. Empty before the first step.
+    pub fn stream_gradients(&self) -> &[f32] {
+        &self.stream_gradients
     }
 
     /// Norms and biases as the kernels have them.
@@ -356,12 +368,16 @@ impl GpuTrainer {
     }
 
     /// The norm of the gradient, which is on the device.
-    fn gradient_norm(&self) -> Result<f64, TrainError> {
-        let program = &self.learner.program;
-        self.learner.play("training:norm", [&program.gradient_norm], 0, 0);
+    fn gradient_norm(&mut self) -> Result<f64, TrainError> {
+        let (learner, program) = (&self.learner, &self.learner.program);
+        learner.play("training:norm", [&program.gradient_norm], 0, 0);
         let (first, count) = program.norm_results;
-        let squares = self.learner.results(first, count)?;
-        Ok(squares.iter().map(|square| f64::from(*square)).sum::<f64>().sqrt())
+        let squares = learner.results(first, count + program.stream_results.1)?;
+        let norm = |squares: &[f32]| squares.iter().map(|it| f64::from(*it)).sum::<f64>().sqrt();
+        let (trained, stream) = squares.split_at(count as usize);
+        let by_layer = stream.chunks_exact(learner.columns as usize);
+        self.stream_gradients = by_layer.map(|columns| norm(columns) as f32).collect();
+        Ok(norm(trained))
     }
 }
 

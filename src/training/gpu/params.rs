@@ -234,8 +234,9 @@ params! {
         output: u32,
         /// 1 where it begins, with the gradient of the wanted columns.
         begins: u32,
-        /// Zero: fills the struct.
-        padding: u32,
+        /// The first of the results that squares of what is left are added to, one per column, or
+        /// [`NONE`].
+        result: u32,
     }
     /// The gradient of an adapter's factor.
     OuterParams {

@@ -100,6 +100,9 @@ pub struct Program {
     pub gradient_norm: Op,
     /// Results of it, behind those of the losses.
     pub norm_results: (u32, u32),
+    /// Results behind those: squares of the gradient of the residual stream, for each column at the
+    /// entrance of each layer and then behind the last.
+    pub stream_results: (u32, u32),
     /// AdamW, whose parameters are written anew in each step.
     pub adamw: Op,
     /// The lowest layer that is adapted: the way back ends there.
@@ -195,7 +198,15 @@ impl Builder<'_> {
         self.op(Name::Norm, Vec::new(), &params, 1, rows(first, 1))
     }
 
-    pub(super) fn norm_back(&mut self, input: u32, gradient: u32, gain: u32, begins: bool) -> Op {
+    /// `stream` is the layer at whose entrance this is all of the gradient.
+    pub(super) fn norm_back(
+        &mut self,
+        input: u32,
+        gradient: u32,
+        gain: u32,
+        (begins, stream): (bool, Option<usize>),
+    ) -> Op {
+        let (first, _) = self.stream_results();
         let params = NormBackParams {
             input,
             gradient,
@@ -204,7 +215,7 @@ impl Builder<'_> {
             epsilon: self.config.norm_epsilon,
             output: self.places.gradients.residual,
             begins: u32::from(begins),
-            padding: 0,
+            result: stream.map_or(NONE, |layer| first + layer as u32 * self.columns),
         };
         self.op(Name::NormBack, Vec::new(), &params, 1, DispatchRows::Columns(1))
     }
@@ -307,20 +318,29 @@ impl Builder<'_> {
         HeadChunk { loss: vec![norm, head, loss], back }
     }
 
-    fn update(&mut self) -> (Op, Op, (u32, u32)) {
+    fn norm_results(&self) -> (u32, u32) {
+        (self.columns, self.adapter.quads.div_ceil(PIECE * ACROSS) * ACROSS)
+    }
+
+    fn stream_results(&self) -> (u32, u32) {
+        let (first, count) = self.norm_results();
+        (first + count, self.places.residual.len() as u32 * self.columns)
+    }
+
+    fn update(&mut self) -> (Op, Op) {
         let quads = self.adapter.quads;
-        let pieces = quads.div_ceil(PIECE);
-        let down = DispatchRows::Fixed(pieces.div_ceil(ACROSS));
-        let results = (self.columns, pieces.div_ceil(ACROSS) * ACROSS);
-        let params = GradientNormParams { gradient: quads, quads, result: results.0, padding: 0 };
+        let (result, count) = self.norm_results();
+        let down = DispatchRows::Fixed(count / ACROSS);
+        let params = GradientNormParams { gradient: quads, quads, result, padding: 0 };
         let norm = self.op(Name::GradientNorm, Vec::new(), &params, ACROSS, down);
         let params = <AdamwParams as bytemuck::Zeroable>::zeroed();
         let adamw = self.op(Name::Adamw, Vec::new(), &params, ACROSS, down);
-        (norm, adamw, results)
+        (norm, adamw)
     }
 
     pub(super) fn build(mut self) -> Program {
         let layers = 0..self.bound.layers.len();
+        let end = layers.end;
         let is_adapted = |layer: &AdaptedLayer| layer.is_adapted();
         let lowest = self.adapter.layers.iter().position(is_adapted).unwrap_or(layers.end);
         let embed = vec![self.embed()];
@@ -331,8 +351,9 @@ impl Builder<'_> {
         let chunks = chunks.map(|first| self.chunk(first)).collect();
         let last = self.places.residual[self.places.residual.len() - 1];
         let (gradient, gain) = (self.places.last_norm_gradient, self.vectors.output_norm);
-        let begin_back = vec![self.norm_back(last, gradient, gain, true)];
-        let (gradient_norm, adamw, norm_results) = self.update();
+        let begin_back = vec![self.norm_back(last, gradient, gain, (true, Some(end)))];
+        let (gradient_norm, adamw) = self.update();
+        let (norm_results, stream_results) = (self.norm_results(), self.stream_results());
         Program {
             params: self.params,
             embed,
@@ -343,6 +364,7 @@ impl Builder<'_> {
             begin_back,
             gradient_norm,
             norm_results,
+            stream_results,
             adamw,
             lowest,
             first_kept: self.places.first_kept(),

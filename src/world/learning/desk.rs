@@ -133,7 +133,8 @@ fn take_in(world: &mut World) {
             if has_step {
                 match trainer.gradients() {
                     Ok(factors) => {
-                        let norms = GradientNorms::of(trainer.steps(), &factors, &config);
+                        let of_step = (&factors[..], trainer.stream_gradients());
+                        let norms = GradientNorms::of(trainer.steps(), of_step, &config);
                         desk.gradient = Some(norms);
                     }
                     Err(error) => desk.reports.push_back(Err(error.to_string())),

@@ -18,6 +18,9 @@ pub struct GradientNorms {
     pub fields: Vec<f32>,
     /// Of each layer: all of its numbers.
     pub layers: Vec<f32>,
+    /// Norms of the gradient of the residual stream behind each layer; zero below the layers that
+    /// are trained.
+    pub stream: Vec<f32>,
 }
 
 /// Squares that are added up, and how many.
@@ -36,8 +39,13 @@ impl Squares {
 }
 
 impl GradientNorms {
-    /// Of the factors of a step's gradient.
-    pub fn of(step: u64, factors: &[FactorGradient], config: &ModelConfig) -> Self {
+    /// Of the factors of a step's gradient, and of the residual stream: at each layer's entrance
+    /// and behind the last.
+    pub fn of(
+        step: u64,
+        (factors, stream): (&[FactorGradient], &[f32]),
+        config: &ModelConfig,
+    ) -> Self {
         let (layer_count, head_count) = (config.layer_count as usize, config.head_count as usize);
         let size = config.head_size as usize;
         let mut heads = vec![Squares::default(); layer_count * head_count];
@@ -68,7 +76,7 @@ impl GradientNorms {
         }
         let [heads, fields, layers] =
             [heads, fields, layers].map(|all| all.into_iter().map(Squares::root_mean).collect());
-        Self { step, heads, fields, layers }
+        Self { step, heads, fields, layers, stream: stream.iter().skip(1).copied().collect() }
     }
 }
 
@@ -101,12 +109,13 @@ mod tests {
             ("blk.1.ffn_up.weight.lora_a".to_owned(), 1, 2, vec![3.0, 4.0]),
             ("blk.999.attn_q.weight.lora_b".to_owned(), query, 4, vec![9.0; query * 4]),
         ];
-        let norms = GradientNorms::of(7, &factors, config);
+        let norms = GradientNorms::of(7, (&factors, &[0.0, 2.0, 3.0]), config);
         let near = |found: f32, expected: f32| (found - expected).abs() < 1e-5;
         assert!(near(norms.heads[heads + 1], (64.0f32 / (8 * size) as f32).sqrt()), "{norms:?}");
         assert!(near(norms.heads[heads + 2], (9.0 * size as f32 / (8 * size) as f32).sqrt()));
         assert!(near(norms.fields[1], 12.5f32.sqrt()) && norms.fields[0] == 0.0);
         assert!(norms.heads[..heads].iter().all(|norm| *norm == 0.0));
+        assert_eq!(norms.stream, [2.0, 3.0], "what lies behind a layer enters the next");
         let all = 64.0 + 9.0 * size as f32 + 25.0;
         assert!(near(norms.layers[1], (all / (8 * query + 2) as f32).sqrt()));
     }
