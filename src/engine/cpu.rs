@@ -158,10 +158,7 @@ impl Engine for CpuEngine {
         Some(PrefixKey {
             model: self.model.model().header().root,
             settings: settings.finalize().into(),
-            number: match self.cache.cache_type() {
-                CacheType::F32 => 0,
-                CacheType::F16 => 1,
-            },
+            cache_type: self.cache.cache_type(),
             shape: [config.layer_count, config.kv_head_count, config.head_size],
         })
     }
@@ -194,6 +191,7 @@ impl Engine for CpuEngine {
         let kept = match self.cache.cache_type() {
             CacheType::F32 => "",
             CacheType::F16 => ", keys and values in F16",
+            CacheType::Q8 => ", keys and values in Q8_0",
         };
         let rounded = match self.model.activation_bits() {
             ActivationBits::Twenty => String::new(),

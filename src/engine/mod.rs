@@ -8,6 +8,7 @@
 
 use std::io::{self, Write};
 
+use crate::forward::cpu::CacheType;
 use crate::forward::sampling::{Key, Sampler, SamplingError, SamplingParams, SamplingWords};
 use crate::forward::{AdapterSet, Interventions};
 use crate::residency::ResidencyMetrics;
@@ -172,8 +173,8 @@ pub struct PrefixKey {
     pub model: [u8; 32],
     /// A hash of all else: the program's version, the processor's vectors, and interventions.
     pub settings: [u8; 32],
-    /// How numbers are kept: 0 is F32, 1 is F16.
-    pub number: u32,
+    /// How numbers are kept.
+    pub cache_type: CacheType,
     /// Layers, KV heads and the size of a head.
     pub shape: [u32; 3],
 }
@@ -181,8 +182,8 @@ pub struct PrefixKey {
 impl PrefixKey {
     /// Bytes of a row: keys or values of one position in one layer.
     pub fn row_bytes(&self) -> usize {
-        let number: u32 = if self.number == 1 { 2 } else { 4 };
-        (self.shape[1] * self.shape[2] * number) as usize
+        let [_, kv_heads, head_size] = self.shape.map(u64::from);
+        (kv_heads * self.cache_type.row_bytes(head_size)) as usize
     }
 }
 

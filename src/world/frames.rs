@@ -8,6 +8,7 @@ use std::time::Instant;
 use bevy::prelude::*;
 
 use super::camera::MapCamera;
+use super::learning::{Lesson, LessonStage};
 use super::memory_samples::MemorySamples;
 use super::think::Generation;
 use crate::pxi::AtomicFile;
@@ -27,6 +28,8 @@ pub(crate) enum FramePhase {
     Flying,
     /// A prompt ran, and its tokens came.
     Thinking,
+    /// The model learnt, and nobody waited for an answer.
+    Learning,
 }
 
 /// Milliseconds of some frames.
@@ -129,6 +132,7 @@ impl Frames {
         serde_json::json!({
             "flying": of(FramePhase::Flying),
             "thinking": of(FramePhase::Thinking),
+            "learning": of(FramePhase::Learning),
             "resting": of(FramePhase::Resting),
             "tokens": self.decoded,
             "tokens_per_second": speed,
@@ -138,10 +142,16 @@ impl Frames {
     }
 }
 
-pub(super) fn record(camera: Res<MapCamera>, mind: Res<Generation>, mut frames: ResMut<Frames>) {
+pub(super) fn record(
+    camera: Res<MapCamera>,
+    (mind, lesson): (Res<Generation>, Res<Lesson>),
+    mut frames: ResMut<Frames>,
+) {
     // A frame with both counts as thinking, which takes longer: 84 ms in the place of 40.
     let phase = if mind.is_busy() && !mind.paused {
         FramePhase::Thinking
+    } else if lesson.stage == LessonStage::Learning {
+        FramePhase::Learning
     } else if camera.flight.is_some() {
         FramePhase::Flying
     } else {

@@ -55,6 +55,37 @@ fn keys_and_values_of_16_bits_keep_the_oracles_continuations() {
     }
 }
 
+/// Keys and values of 8 bits move what is said by what the specification allows, and as the same
+/// bits however a text is cut.
+#[test]
+fn keys_and_values_of_8_bits_keep_their_budget() {
+    let Some(path) = smollm2() else { return };
+    let model = CpuModel::new(open(&path), CpuOptions::default()).unwrap();
+    let mut cache = KvCache::of_type(model.config(), 1, 128, CacheType::Q8);
+    let mut exact = KvCache::new(model.config(), 1, 128);
+    let mut worst = 0f32;
+    for case in smollm2_cases() {
+        let alone = one_by_one(&model, &mut cache, &case.ids);
+        let rows = prefill(&model, &mut cache, &case.ids);
+        assert!(rows == alone, "{}: together and one by one, bit for bit", case.name);
+        worst = worst.max(case.check("8 bits", &rows, 0.3));
+        prefill(&model, &mut exact, &case.ids);
+        // Of the first layer, whose keys and values come of the same numbers.
+        let size = model.config().head_size as usize;
+        for (rounded, exact) in cache.rows(0, 0).iter().zip(&exact.rows(0, 0)) {
+            assert!(rounded != exact, "rounded");
+            for (rounded, exact) in rounded.chunks(size).zip(exact.chunks(size)) {
+                for (rounded, exact) in rounded.chunks(32).zip(exact.chunks(32)) {
+                    let most = exact.iter().fold(0f32, |most, number| most.max(number.abs()));
+                    let near = |(a, b): (&f32, &f32)| (a - b).abs() <= most / 250.0;
+                    assert!(rounded.iter().zip(exact).all(near), "half a step of the largest");
+                }
+            }
+        }
+    }
+    println!("worst {worst}");
+}
+
 /// Activations of fewer bits move what is said by what the specification allows, and as the same
 /// bits however a text is cut.
 #[test]

@@ -49,7 +49,7 @@ pub struct GpuMemory {
 
 impl ValueEnum for CacheType {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Self::F32, Self::F16]
+        &[Self::F32, Self::F16, Self::Q8]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
@@ -59,6 +59,11 @@ impl ValueEnum for CacheType {
                 "f16",
                 "Rounded to 16 bits: half the memory, faster where the context is long; on the \
                  processor alone",
+            ),
+            Self::Q8 => (
+                "q8_0",
+                "Rounded to 8 bits with a scale per 32 numbers: little more than a quarter of the \
+                 memory; on the processor alone",
             ),
         };
         Some(PossibleValue::new(name).help(help))

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::engine::PrefixKey;
+use crate::forward::cpu::CacheType;
 use crate::pxi::{Compression, PxiError, PxiFile, PxiWriter, WriteOptions, hex};
 
 /// What a payload begins with.
@@ -57,7 +58,7 @@ pub(super) fn stride(key: &PrefixKey) -> usize {
 pub(super) fn name(key: &PrefixKey, tokens: &[u32]) -> String {
     let mut hash = Sha256::new();
     hash.update(key.settings);
-    hash.update(key.number.to_le_bytes());
+    hash.update(key.cache_type.number().to_le_bytes());
     hash.update(bytemuck::cast_slice::<u32, u8>(tokens));
     let digest: [u8; 32] = hash.finalize().into();
     format!("{}-{}.pxi", hex(&key.model[..8]), hex(&digest[..8]))
@@ -99,7 +100,7 @@ pub(super) fn write(
     head.extend_from_slice(&MAGIC);
     let [layers, kv_heads, head_size] = key.shape;
     let count = tokens.len() as u32;
-    for word in [VERSION, key.number, layers, kv_heads, head_size, count] {
+    for word in [VERSION, key.cache_type.number(), layers, kv_heads, head_size, count] {
         head.extend_from_slice(&word.to_le_bytes());
     }
     head.extend_from_slice(&key.model);
@@ -132,11 +133,12 @@ impl PrefixFile {
             return Err(PrefixFileError::Version(version));
         }
         let field = |field, found: u64, expected| PrefixFileError::Field { field, found, expected };
-        if number > 1 {
-            return Err(field("cache type", number.into(), 1));
-        }
+        let all = CacheType::ALL;
+        let Some(&cache_type) = all.get(number as usize) else {
+            return Err(field("cache type", number.into(), all.len() as u64 - 1));
+        };
         // In 64 bits, of which a row of any model takes few.
-        let row = u64::from(kv_heads) * u64::from(head_size) * if number == 1 { 2 } else { 4 };
+        let row = u64::from(kv_heads) * cache_type.row_bytes(head_size.into());
         let stride = row.next_multiple_of(PIXEL as u64).max(PIXEL as u64);
         let tokens_end = HEAD_LEN as u64 + 4 * u64::from(count);
         let first_row = tokens_end.next_multiple_of(stride);
@@ -150,7 +152,7 @@ impl PrefixFile {
         let (model, settings) = (part(32), part(64));
         let tokens = payload[HEAD_LEN..tokens_end as usize].as_chunks().0;
         let tokens: Vec<u32> = tokens.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
-        let key = PrefixKey { model, settings, number, shape: [layers, kv_heads, head_size] };
+        let key = PrefixKey { model, settings, cache_type, shape: [layers, kv_heads, head_size] };
         // A head that was damaged may look as one of another prompt, which nobody would read.
         if is_ours(path) && path.file_name().is_none_or(|own| own != name(&key, &tokens).as_str()) {
             return Err(PrefixFileError::Name);

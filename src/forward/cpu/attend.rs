@@ -11,7 +11,7 @@ use pulp::Simd;
 use rayon::prelude::*;
 
 use super::Column;
-use super::cache::{CacheType, CachedPart, KvCache, PAGE};
+use super::cache::{CacheType, CachedPart, KvCache, PAGE, SCALED};
 use super::lanes::{exp, half, prefetch};
 use super::processor::{Processor, Work, run};
 use crate::forward::params::AttendParams;
@@ -167,15 +167,16 @@ impl Work for Stretch<'_> {
     #[inline(always)]
     fn with<P: Processor>(self, processor: P) {
         match self.heads.cache.cache_type() {
-            CacheType::F32 => self.attend::<P, f32>(processor),
-            CacheType::F16 => self.attend::<P, f16>(processor),
+            CacheType::F32 => self.attend::<P, f32, AsKept>(processor),
+            CacheType::F16 => self.attend::<P, f16, AsKept>(processor),
+            CacheType::Q8 => self.attend::<P, f32, Widened>(processor),
         }
     }
 }
 
 impl Stretch<'_> {
     #[inline(always)]
-    fn attend<P: Processor, K: Cached>(self, processor: P) {
+    fn attend<P: Processor, K: Cached, S: PageSource<K>>(self, processor: P) {
         let Self { heads, kv_head, first_page, sums } = self;
         let Heads { params, columns, query, cache } = heads;
         let (size, per_kv) = (params.head_size as usize, params.heads_per_kv as usize);
@@ -193,13 +194,17 @@ impl Stretch<'_> {
             &query[row / per_kv * width + head * size..][..size]
         };
         let mut scores = vec![[0.0; PAGE]; rows];
+        let mut room = [S::room(size), S::room(size)];
+        let [key_room, value_room] = &mut room;
         let end = (first_page + STRETCH).min(last.div_ceil(PAGE));
         for page in first_page..end {
-            let of = |page| cache.page(params.layer as usize, slot, kv_head, page).map(K::of);
+            let of = |page| cache.page(params.layer as usize, slot, kv_head, page);
             let [keys, values] = of(page);
             // Of the next page, keys and values are asked for in turn.
             let next = (page + 1 < end).then(|| of(page + 1));
-            let [next_keys, next_values] = next.unwrap_or([&[][..]; 2]);
+            let [next_keys, next_values] = next.map_or([None; 2], |next| next.map(Some));
+            let keys = S::keys(keys, key_room);
+            let values = S::values(values, size, value_room);
             // Positions that a row sees of the page: those of its column and before.
             let seen = |row: usize| {
                 let length = columns[row / per_kv].position as usize + 1;
@@ -302,9 +307,93 @@ impl Cached for f16 {
     }
 }
 
+/// Where the numbers of a page come from.
+trait PageSource<K> {
+    /// Room for a head's page.
+    fn room(size: usize) -> Vec<f32>;
+
+    /// Keys, `[dimension][position]`.
+    fn keys<'a>(part: CachedPart<'a>, room: &'a mut [f32]) -> &'a [K];
+
+    /// Values, `[position][dimension]`.
+    fn values<'a>(part: CachedPart<'a>, size: usize, room: &'a mut [f32]) -> &'a [K];
+}
+
+/// From the cache itself.
+struct AsKept;
+
+impl<K: Cached> PageSource<K> for AsKept {
+    fn room(_: usize) -> Vec<f32> {
+        Vec::new()
+    }
+
+    #[inline(always)]
+    fn keys<'a>(part: CachedPart<'a>, _: &'a mut [f32]) -> &'a [K] {
+        K::of(part)
+    }
+
+    #[inline(always)]
+    fn values<'a>(part: CachedPart<'a>, _: usize, _: &'a mut [f32]) -> &'a [K] {
+        K::of(part)
+    }
+}
+
+/// From 8 bits and scales, widened once for all rows that read them.
+struct Widened;
+
+impl PageSource<f32> for Widened {
+    fn room(size: usize) -> Vec<f32> {
+        vec![0.0; size * PAGE]
+    }
+
+    #[inline(always)]
+    fn keys<'a>(part: CachedPart<'a>, room: &'a mut [f32]) -> &'a [f32] {
+        let CachedPart::Q8(numbers, scales) = part else { return &[] };
+        let (numbers, _) = numbers.as_chunks::<PAGE>();
+        let (scales, _) = scales.as_chunks::<PAGE>();
+        let blocks = room.as_chunks_mut::<PAGE>().0.chunks_mut(SCALED);
+        for ((room, numbers), scales) in blocks.zip(numbers.chunks(SCALED)).zip(scales) {
+            let mut of_positions = [0.0; PAGE];
+            for position in 0..PAGE {
+                of_positions[position] = scales[position].number();
+            }
+            for (room, numbers) in room.iter_mut().zip(numbers) {
+                for position in 0..PAGE {
+                    room[position] = f32::from(numbers[position]) * of_positions[position];
+                }
+            }
+        }
+        room
+    }
+
+    #[inline(always)]
+    fn values<'a>(part: CachedPart<'a>, size: usize, room: &'a mut [f32]) -> &'a [f32] {
+        let CachedPart::Q8(numbers, scales) = part else { return &[] };
+        let positions = room.chunks_exact_mut(size).zip(numbers.chunks_exact(size));
+        for ((room, numbers), scales) in positions.zip(scales.chunks_exact(size.div_ceil(SCALED))) {
+            let blocks = room.chunks_mut(SCALED).zip(numbers.chunks(SCALED));
+            for ((room, numbers), scale) in blocks.zip(scales) {
+                let scale = scale.number();
+                room.iter_mut().zip(numbers).for_each(|(to, from)| *to = f32::from(*from) * scale);
+            }
+        }
+        room
+    }
+}
+
 /// Asks for numbers that come next.
 #[inline(always)]
-fn ask_for<K: Cached>(numbers: &[K]) {
+fn ask_for(part: Option<CachedPart<'_>>) {
+    match part {
+        Some(CachedPart::F32(numbers)) => ask_for_all(numbers),
+        Some(CachedPart::F16(numbers)) => ask_for_all(numbers),
+        Some(CachedPart::Q8(numbers, _)) => ask_for_all(numbers),
+        None => {}
+    }
+}
+
+#[inline(always)]
+fn ask_for_all<K>(numbers: &[K]) {
     for line in numbers.chunks(64 / size_of::<K>()) {
         prefetch(line.as_ptr());
     }

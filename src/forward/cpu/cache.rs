@@ -26,6 +26,55 @@ pub enum CacheType {
     F32,
     /// Rounded to 16 bits: half the memory, and half of what a token reads of a long context.
     F16,
+    /// Rounded to 8 bits with a scale of 16 bits per 32 dimensions of a head, as the encoding of
+    /// this name: little more than a quarter of the memory.
+    Q8,
+}
+
+impl CacheType {
+    /// All, in the order of their numbers in files.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Q8];
+
+    /// Its number in files.
+    pub fn number(self) -> u32 {
+        self as u32
+    }
+
+    /// Bytes of a head's row of so many numbers.
+    pub fn row_bytes(self, head_size: u64) -> u64 {
+        match self {
+            Self::F32 => head_size * 4,
+            Self::F16 => head_size * 2,
+            // Scales of 16 bits.
+            Self::Q8 => head_size + head_size.div_ceil(SCALED as u64) * 2,
+        }
+    }
+}
+
+/// Dimensions of a head that share a scale in [`CacheType::Q8`].
+pub(super) const SCALED: usize = 32;
+
+/// Where a head's row of one position lies among keys or values: numbers, and their scales.
+#[derive(Debug, Clone, Copy)]
+struct RowPlace {
+    first: usize,
+    step: usize,
+    first_scale: usize,
+    scale_step: usize,
+    size: usize,
+}
+
+impl RowPlace {
+    /// The numbers' places.
+    fn places(self) -> impl Iterator<Item = usize> {
+        (0..self.size).map(move |index| self.first + index * self.step)
+    }
+
+    /// The scales' places.
+    fn scales(self) -> impl Iterator<Item = usize> {
+        let count = self.size.div_ceil(SCALED);
+        (0..count).map(move |index| self.first_scale + index * self.scale_step)
+    }
 }
 
 /// Keys or values, in one of the types.
@@ -33,6 +82,7 @@ pub enum CacheType {
 enum CachedNumbers {
     F32(Box<[f32]>),
     F16(Box<[f16]>),
+    Q8(Box<[i8]>, Box<[f16]>),
 }
 
 /// A part of them.
@@ -40,63 +90,92 @@ enum CachedNumbers {
 pub(super) enum CachedPart<'a> {
     F32(&'a [f32]),
     F16(&'a [f16]),
+    /// Numbers and their scales, laid out alike.
+    Q8(&'a [i8], &'a [f16]),
 }
 
 impl CachedNumbers {
-    fn new(cache_type: CacheType, len: usize) -> Self {
+    fn new(cache_type: CacheType, shape: Shape) -> Self {
+        let len = shape.page_len();
         match cache_type {
             CacheType::F32 => Self::F32(vec![0.0; len].into()),
             CacheType::F16 => Self::F16(vec![f16::ZERO; len].into()),
+            CacheType::Q8 => {
+                let scales = vec![f16::ZERO; shape.head_scales(shape.layers, 0)];
+                Self::Q8(vec![0; len].into(), scales.into())
+            }
         }
     }
 
-    fn part(&self, range: Range<usize>) -> CachedPart<'_> {
+    /// Numbers of a range, and the scales of another.
+    fn part(&self, range: Range<usize>, scales: Range<usize>) -> CachedPart<'_> {
         match self {
             Self::F32(numbers) => CachedPart::F32(&numbers[range]),
             Self::F16(numbers) => CachedPart::F16(&numbers[range]),
+            Self::Q8(numbers, all_scales) => CachedPart::Q8(&numbers[range], &all_scales[scales]),
         }
     }
 
-    /// Writes numbers from `first` on, `step` apart.
-    fn write(&mut self, first: usize, step: usize, from: &[f32]) {
+    /// Writes a row.
+    fn write(&mut self, row: RowPlace, from: &[f32]) {
         match self {
             Self::F32(numbers) => {
-                let to = numbers[first..].iter_mut().step_by(step);
-                to.zip(from).for_each(|(to, from)| *to = *from);
+                row.places().zip(from).for_each(|(at, from)| numbers[at] = *from);
             }
             Self::F16(numbers) => {
-                let to = numbers[first..].iter_mut().step_by(step);
                 // A key beyond what 16 bits can say would make every score of its head infinite.
-                to.zip(from).for_each(|(to, &from)| *to = f16::from_f32(bounded(from)));
+                let rounded = |from: &f32| f16::from_f32(bounded(*from));
+                row.places().zip(from).for_each(|(at, from)| numbers[at] = rounded(from));
+            }
+            Self::Q8(numbers, scales) => {
+                let mut places = row.places();
+                for (scale, from) in row.scales().zip(from.chunks(SCALED)) {
+                    let (of_all, rounded) = round(from);
+                    scales[scale] = of_all;
+                    places.by_ref().zip(rounded).for_each(|(at, number)| numbers[at] = number);
+                }
             }
         }
     }
 
-    /// Adds numbers from `first` on, `step` apart, as they are kept, little-endian.
-    fn to_bytes(&self, first: usize, step: usize, count: usize, bytes: &mut Vec<u8>) {
-        let places = (0..count).map(|index| first + index * step);
+    /// Adds a row as it is kept, little-endian; scales after their numbers.
+    fn to_bytes(&self, row: RowPlace, bytes: &mut Vec<u8>) {
         match self {
             Self::F32(numbers) => {
-                places.for_each(|at| bytes.extend_from_slice(&numbers[at].to_le_bytes()));
+                row.places().for_each(|at| bytes.extend_from_slice(&numbers[at].to_le_bytes()));
             }
             Self::F16(numbers) => {
-                places.for_each(|at| bytes.extend_from_slice(&numbers[at].to_le_bytes()));
+                row.places().for_each(|at| bytes.extend_from_slice(&numbers[at].to_le_bytes()));
+            }
+            Self::Q8(numbers, scales) => {
+                bytes.extend(row.places().map(|at| numbers[at] as u8));
+                row.scales().for_each(|at| bytes.extend_from_slice(&scales[at].to_le_bytes()));
             }
         }
     }
 
     /// The way back.
-    fn set_bytes(&mut self, first: usize, step: usize, bytes: &[u8]) {
+    fn set_bytes(&mut self, row: RowPlace, bytes: &[u8]) {
         match self {
             Self::F32(numbers) => {
-                let to = numbers[first..].iter_mut().step_by(step);
                 let (from, _) = bytes.as_chunks();
-                to.zip(from).for_each(|(to, from)| *to = f32::from_le_bytes(*from));
+                row.places()
+                    .zip(from)
+                    .for_each(|(at, from)| numbers[at] = f32::from_le_bytes(*from));
             }
             Self::F16(numbers) => {
-                let to = numbers[first..].iter_mut().step_by(step);
                 let (from, _) = bytes.as_chunks();
-                to.zip(from).for_each(|(to, from)| *to = f16::from_le_bytes(*from));
+                row.places()
+                    .zip(from)
+                    .for_each(|(at, from)| numbers[at] = f16::from_le_bytes(*from));
+            }
+            Self::Q8(numbers, scales) => {
+                let (of_numbers, of_scales) = bytes.split_at(row.size);
+                row.places().zip(of_numbers).for_each(|(at, from)| numbers[at] = *from as i8);
+                let (from, _) = of_scales.as_chunks();
+                row.scales()
+                    .zip(from)
+                    .for_each(|(at, from)| scales[at] = f16::from_le_bytes(*from));
             }
         }
     }
@@ -105,9 +184,27 @@ impl CachedNumbers {
         match (self, other) {
             (Self::F32(to), Self::F32(from)) => to.copy_from_slice(from),
             (Self::F16(to), Self::F16(from)) => to.copy_from_slice(from),
+            (Self::Q8(to, to_scales), Self::Q8(from, from_scales)) => {
+                to.copy_from_slice(from);
+                to_scales.copy_from_slice(from_scales);
+            }
             _ => unreachable!("one cache has one type"),
         }
     }
+}
+
+/// Numbers that share a scale, rounded to 8 bits: the largest of them is 127 of it. Where one is
+/// not a number, or infinite, the scale is not a number, and so is all that it multiplies.
+fn round(from: &[f32]) -> (f16, impl Iterator<Item = i8>) {
+    let most = from.iter().fold(0f32, |most, number| most.max(number.abs()));
+    let scale = match from.iter().all(|number| number.is_finite()) {
+        true => f16::from_f32(bounded(most / 127.0)),
+        false => f16::NAN,
+    };
+    let wide = scale.to_f32();
+    let inverse = if wide > 0.0 { 1.0 / wide } else { 0.0 };
+    // A float becomes the nearest of the integers that there are; what is not a number, zero.
+    (scale, from.iter().map(move |number| (number * inverse).round().clamp(-127.0, 127.0) as i8))
 }
 
 /// A number within what 16 bits can say; what is not a number, or infinite, stays that.
@@ -117,13 +214,16 @@ fn bounded(number: f32) -> f32 {
 }
 
 impl CachedPart<'_> {
-    /// Copies numbers from `first` on, `step` apart.
-    fn copy(self, first: usize, step: usize, to: &mut [f32]) {
-        for (index, to) in to.iter_mut().enumerate() {
-            let at = first + index * step;
+    /// Copies a row, whose places are counted from the part's beginning.
+    fn copy(self, row: RowPlace, to: &mut [f32]) {
+        for (index, (to, at)) in to.iter_mut().zip(row.places()).enumerate() {
             *to = match self {
                 Self::F32(numbers) => numbers[at],
                 Self::F16(numbers) => numbers[at].to_f32(),
+                Self::Q8(numbers, scales) => {
+                    let scale = row.first_scale + index / SCALED * row.scale_step;
+                    f32::from(numbers[at]) * scales[scale].to_f32()
+                }
             };
         }
     }
@@ -152,8 +252,30 @@ impl Shape {
         (layer * self.kv_heads + kv_head) * PAGE * self.head_size
     }
 
+    /// Where its scales begin.
+    fn head_scales(&self, layer: usize, kv_head: usize) -> usize {
+        (layer * self.kv_heads + kv_head) * PAGE * self.head_size.div_ceil(SCALED)
+    }
+
     fn page_len(&self) -> usize {
         self.head(self.layers, 0)
+    }
+
+    /// The row of a position in its page, among keys (0) or values (1), of a head whose numbers and
+    /// scales begin at `first` and `first_scale`.
+    fn row(&self, part: usize, at: usize, first: usize, first_scale: usize) -> RowPlace {
+        let size = self.head_size;
+        let scales = size.div_ceil(SCALED);
+        let (first, step, first_scale, scale_step) = match part {
+            0 => (first + at, PAGE, first_scale + at, PAGE),
+            _ => (first + at * size, 1, first_scale + at * scales, 1),
+        };
+        RowPlace { first, step, first_scale, scale_step, size }
+    }
+
+    /// The same among those of all layers and heads.
+    fn row_of(&self, part: usize, at: usize, (layer, kv_head): (usize, usize)) -> RowPlace {
+        self.row(part, at, self.head(layer, kv_head), self.head_scales(layer, kv_head))
     }
 }
 
@@ -319,7 +441,7 @@ impl KvCache {
     }
 
     fn grow(&mut self, slot: usize, length: usize) {
-        let kept = || CachedNumbers::new(self.cache_type, self.shape.page_len());
+        let kept = || CachedNumbers::new(self.cache_type, self.shape);
         let page = || Page { keys: kept(), values: kept() };
         let pages = &mut self.slots[slot].pages;
         if pages.len() < length.div_ceil(PAGE) {
@@ -341,9 +463,9 @@ impl KvCache {
         for (kv_head, (key, value)) in
             key.chunks_exact(size).zip(value.chunks_exact(size)).enumerate().take(shape.kv_heads)
         {
-            let (head, at) = (shape.head(layer, kv_head), position % PAGE);
-            page.keys.write(head + at, PAGE, key);
-            page.values.write(head + at * size, 1, value);
+            let at = position % PAGE;
+            page.keys.write(shape.row_of(0, at, (layer, kv_head)), key);
+            page.values.write(shape.row_of(1, at, (layer, kv_head)), value);
         }
     }
 
@@ -361,19 +483,16 @@ impl KvCache {
             let [keys, values] = self.page(layer, slot, head, position / PAGE);
             let at = position % PAGE;
             let first = (position * kv_heads + head) * head_size;
-            keys.copy(at, PAGE, &mut rows[0][first..][..head_size]);
-            values.copy(at * head_size, 1, &mut rows[1][first..][..head_size]);
+            keys.copy(self.shape.row(0, at, 0, 0), &mut rows[0][first..][..head_size]);
+            values.copy(self.shape.row(1, at, 0, 0), &mut rows[1][first..][..head_size]);
         }
         rows
     }
 
     /// Bytes of a row: what one position has in keys or in values of one layer, as they are kept.
     pub fn row_bytes(&self) -> usize {
-        let number = match self.cache_type {
-            CacheType::F32 => size_of::<f32>(),
-            CacheType::F16 => size_of::<f16>(),
-        };
-        self.shape.kv_heads * self.shape.head_size * number
+        let Shape { kv_heads, head_size, .. } = self.shape;
+        kv_heads * self.cache_type.row_bytes(head_size as u64) as usize
     }
 
     /// Writes rows of the first positions of a slot, little-endian: for each layer the keys,
@@ -393,17 +512,15 @@ impl KvCache {
         out: &mut dyn Write,
     ) -> io::Result<()> {
         assert!(positions <= self.length(slot) && self.row_bytes() <= stride);
-        let Shape { layers, kv_heads, head_size } = self.shape;
+        let Shape { layers, kv_heads, .. } = self.shape;
         let mut row = Vec::with_capacity(stride);
         for (layer, part) in (0..layers).flat_map(|layer| [(layer, 0), (layer, 1)]) {
             for position in 0..positions {
                 row.clear();
                 let (page, at) = (&self.slots[slot].pages[position / PAGE], position % PAGE);
-                for head in (0..kv_heads).map(|kv_head| self.shape.head(layer, kv_head)) {
-                    match part {
-                        0 => page.keys.to_bytes(head + at, PAGE, head_size, &mut row),
-                        _ => page.values.to_bytes(head + at * head_size, 1, head_size, &mut row),
-                    }
+                let numbers = if part == 0 { &page.keys } else { &page.values };
+                for kv_head in 0..kv_heads {
+                    numbers.to_bytes(self.shape.row_of(part, at, (layer, kv_head)), &mut row);
                 }
                 row.resize(stride, 0);
                 out.write_all(&row)?;
@@ -425,19 +542,16 @@ impl KvCache {
     ) {
         assert!(positions <= exported.min(self.capacity));
         self.grow(slot, positions);
-        let Shape { layers, kv_heads, head_size } = self.shape;
+        let Shape { layers, kv_heads, .. } = self.shape;
         let row_bytes = self.row_bytes();
         for (layer, part) in (0..layers).flat_map(|layer| [(layer, 0), (layer, 1)]) {
             for position in 0..positions {
                 let first = ((2 * layer + part) * exported + position) * stride;
                 let row = &rows[first..first + row_bytes];
                 let (page, at) = (&mut self.slots[slot].pages[position / PAGE], position % PAGE);
-                for (kv_head, numbers) in row.chunks_exact(row_bytes / kv_heads).enumerate() {
-                    let head = self.shape.head(layer, kv_head);
-                    match part {
-                        0 => page.keys.set_bytes(head + at, PAGE, numbers),
-                        _ => page.values.set_bytes(head + at * head_size, 1, numbers),
-                    }
+                let numbers = if part == 0 { &mut page.keys } else { &mut page.values };
+                for (kv_head, bytes) in row.chunks_exact(row_bytes / kv_heads).enumerate() {
+                    numbers.set_bytes(self.shape.row_of(part, at, (layer, kv_head)), bytes);
                 }
             }
         }
@@ -455,6 +569,8 @@ impl KvCache {
     ) -> [CachedPart<'_>; 2] {
         let (start, page) = (self.shape.head(layer, kv_head), &self.slots[slot].pages[page]);
         let end = start + PAGE * self.shape.head_size;
-        [page.keys.part(start..end), page.values.part(start..end)]
+        let scales = |kv_head| self.shape.head_scales(layer, kv_head);
+        let scales = scales(kv_head)..scales(kv_head + 1);
+        [page.keys.part(start..end, scales.clone()), page.values.part(start..end, scales)]
     }
 }

@@ -108,23 +108,23 @@ fn is_gradients(lesson: &Lesson, mind: &Generation) -> bool {
 /// How long a new gradient takes from the last layer to the first.
 const WAY_BACK: f32 = 0.8;
 
-/// The gradient of the residual stream as the last step left it, in its own colour: it comes from
-/// the last layer to the first, in the order in which it is computed.
+/// The gradient of the residual stream as the last step left it, in its own colour: a wave of light
+/// goes from the last layer to the first, in the order in which it is computed.
 pub(crate) fn draw_gradient(
     (atlas, camera, settings): (Res<Atlas>, Res<MapCamera>, Res<Settings>),
     (lesson, mind): (Res<Lesson>, Res<Generation>),
     time: Res<Time<Real>>,
-    mut since: Local<(u64, f32)>,
+    mut wave: Local<(u64, f32)>,
     mut lights: ResMut<Lights>,
 ) {
     let shown = super::gradient::shown(&lesson).filter(|_| is_gradients(&lesson, &mind));
     let Some(norms) = shown else { return };
     let now = time.elapsed_secs();
-    if since.0 != norms.step {
-        *since = (norms.step, now);
+    // Steps may come faster than a wave: it goes to its end before the next one.
+    if wave.0 != norms.step && now - wave.1 >= WAY_BACK {
+        *wave = (norms.step, now);
     }
-    let come = way_back(&norms.stream, (now - since.1) / WAY_BACK);
-    let parts: Vec<Ribbon> = come.into_iter().map(|at| Ribbon { broad: at, bright: at }).collect();
+    let parts = way_back(&norms.stream, (now - wave.1) / WAY_BACK);
     let mut ribbons = Ribbons {
         plan: atlas.model().plan(),
         theme: settings.theme,
@@ -136,14 +136,16 @@ pub(crate) fn draw_gradient(
     ribbons.light.shine(map_of(view), &mut lights);
 }
 
-/// How broad the gradient is behind each layer when it has come a part of its way back, by the
-/// logarithm of its norm; nothing where it has not come yet, or does not come at all.
-fn way_back(norms: &[f32], part: f32) -> Vec<f32> {
+/// How broad and bright the gradient is behind each layer when it has come a part of its way back:
+/// by the logarithm of its norm; faded where it has not come yet, nothing where it never comes.
+fn way_back(norms: &[f32], part: f32) -> Vec<Ribbon> {
     let first = norms.iter().position(|norm| *norm > 0.0).unwrap_or(norms.len());
     let left = ((norms.len() - first) as f32 * (1.0 - part).max(0.0)).ceil() as usize;
-    let broad = breadths(&norms[first..]).into_iter().enumerate();
-    let come = broad.map(|(layer, broad)| if layer >= left { broad } else { 0.0 });
-    std::iter::repeat_n(0.0, first).chain(come).collect()
+    let come = breadths(&norms[first..]).into_iter().enumerate().map(|(layer, broad)| {
+        let bright = if layer >= left { broad } else { broad * AHEAD };
+        Ribbon { broad, bright }
+    });
+    std::iter::repeat_n(Ribbon { broad: 0.0, bright: 0.0 }, first).chain(come).collect()
 }
 
 /// The values of the stream at a token, and their norm after each layer.
@@ -312,7 +314,7 @@ impl River<'_> {
 }
 
 /// A piece of the ribbon: what it has of the most breadth and light.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Ribbon {
     broad: f32,
     bright: f32,
@@ -355,13 +357,15 @@ mod tests {
     #[test]
     fn the_gradient_comes_back_from_the_last_layer_as_far_as_there_is_any() {
         let norms = [0.0, 1.0, 10.0, 100.0];
-        assert_eq!(way_back(&norms, 0.0), [0.0; 4]);
-        let half = way_back(&norms, 0.5);
-        assert_eq!(half[..2], [0.0; 2]);
-        assert!(half[2] < half[3] && (half[3] - 1.0).abs() < 1e-6, "{half:?}");
-        let all = way_back(&norms, 7.0);
-        assert!(all[0] == 0.0 && (all[1] - LEAST).abs() < 1e-6, "{all:?}");
-        assert!(way_back(&[0.0, 0.0], 1.0).iter().all(|broad| *broad == 0.0));
+        let light = |part: f32| -> Vec<f32> {
+            way_back(&norms, part).into_iter().map(|part| part.bright).collect()
+        };
+        let (none, half, all) = (light(0.0), light(0.5), light(7.0));
+        assert!(all[0] == 0.0 && (all[1] - LEAST).abs() < 1e-6 && (all[3] - 1.0).abs() < 1e-6);
+        assert!((1..4).all(|layer| (none[layer] - AHEAD * all[layer]).abs() < 1e-6), "{none:?}");
+        assert_eq!(half, [0.0, none[1], all[2], all[3]]);
+        let never = way_back(&[0.0, 0.0], 1.0);
+        assert!(never.iter().all(|part| part.broad == 0.0 && part.bright == 0.0));
     }
 
     #[test]
