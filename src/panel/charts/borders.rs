@@ -72,14 +72,16 @@ impl Painter<'_> {
     fn paint(&self, loaded: &LoadedAdapters, mesh: &mut RectMesh) {
         let (model, visible) = (self.atlas.model(), self.view.visible());
         let plan = model.plan();
+        // No border is broader than a cell per rank, and it ends before the next plot.
+        let reach = |name: &str| -> i64 {
+            let updates = loaded.acting_updates().filter(|update| update.tensor == name);
+            updates.map(|update| update.rank as i64).sum()
+        };
+        let most = model.tensors().iter().map(|tensor| reach(&tensor.name)).max().unwrap_or(0);
         let near = |plot: &&Plot| {
-            // A border may be in sight where its plot is not.
-            let around = Cells::new(
-                plot.rect.x - plan.unit,
-                plot.rect.y - plan.unit,
-                plot.rect.width + plan.unit,
-                plot.rect.height + plan.unit,
-            );
+            // A border may be in sight where its plot is not, and what bounds it too.
+            let Cells { x, y, width, height } = plot.rect;
+            let around = Cells::new(x - most, y - most, width + 2 * most, height + 2 * most);
             around.overlaps(&visible) && plot.orientation != Orientation::Wrapped
         };
         let plots: Vec<&Plot> = plan.plots.iter().filter(near).collect();
@@ -92,7 +94,7 @@ impl Painter<'_> {
                 continue;
             }
             let others = || plots.iter().map(|other| other.rect);
-            let (north, west) = room(plot.rect, others(), plan.unit);
+            let (north, west) = room(plot.rect, others(), ranks as i64);
             let mut line = 0;
             for update in updates {
                 for rank in 0..update.rank {
