@@ -566,9 +566,12 @@ fn norm_back_wide(x: &[f32], dy: &[f64], gains: &[f64], epsilon: f32) -> Vec<f64
 fn gradient_norm(seen: &Dispatched<'_>, p: &GradientNormParams) -> Left {
     let gradient = &seen.before.trained[p.gradient as usize * 4..][..p.quads as usize * 4];
     let mut left = Left::default();
-    for at in p.result as usize..seen.before.results.len() {
-        let piece = gradient.chunks(4096).nth(at - p.result as usize).unwrap_or_default();
-        left.results.insert(at, piece.iter().map(|g| f64::from(*g).powi(2)).sum());
+    // Whole rows of 256 workgroups; behind them are results of the residual stream.
+    let pieces = gradient.len().div_ceil(4096).next_multiple_of(256);
+    for at in 0..pieces {
+        let piece = gradient.chunks(4096).nth(at).unwrap_or_default();
+        let sum = piece.iter().map(|g| f64::from(*g).powi(2)).sum();
+        left.results.insert(p.result as usize + at, sum);
     }
     left
 }

@@ -1,6 +1,6 @@
 //! The gradient as light: while the model learns, heads, fields and layers are framed by the root
-//! mean square of their gradient of the last step, blue, apart from the gold of what is thought; the
-//! river carries that of the residual stream (`river.rs`).
+//! mean square of their gradient of the last step, blue, apart from the gold of what is thought;
+//! the river carries that of the residual stream (`river.rs`).
 //! The frames stand outside of what they are about, and no weight's colour is changed.
 
 use bevy::prelude::*;

@@ -363,7 +363,7 @@ mod tests {
         let (none, half, all) = (light(0.0), light(0.5), light(7.0));
         assert!(all[0] == 0.0 && (all[1] - LEAST).abs() < 1e-6 && (all[3] - 1.0).abs() < 1e-6);
         assert!((1..4).all(|layer| (none[layer] - AHEAD * all[layer]).abs() < 1e-6), "{none:?}");
-        assert_eq!(half, [0.0, none[1], all[2], all[3]]);
+        assert_eq!(half, [0.0, none[1], none[2], all[3]], "half of three layers is one");
         let never = way_back(&[0.0, 0.0], 1.0);
         assert!(never.iter().all(|part| part.broad == 0.0 && part.bright == 0.0));
     }
