@@ -10,7 +10,6 @@ use super::lanes::LANES;
 use super::matrix::Matrix;
 use super::model::CpuModel;
 use super::multiply::multiply_row_group;
-use super::processor::{Processor, Work, run};
 
 /// Bytes that are read: more than caches hold.
 const READ_BYTES: usize = 1 << 30;
@@ -39,49 +38,27 @@ impl ProcessorLimits {
 
 fn read_rate() -> f64 {
     // Not of zeros: the system would give one page for all of them.
-    let line = |at: usize| Line(std::array::from_fn(|word| (at * 8 + word) as u64));
-    let lines: Vec<Line> = (0..READ_BYTES / size_of::<Line>()).into_par_iter().map(line).collect();
-    let share = lines.len().div_ceil(rayon::current_num_threads());
+    let words: Vec<u64> = (0..READ_BYTES as u64 / 8).into_par_iter().collect();
+    let share = words.len().div_ceil(rayon::current_num_threads());
     let read = || {
         let start = Instant::now();
-        let sum = lines.par_chunks(share).map(sum).reduce(|| 0, u64::wrapping_add);
+        let sum = words.par_chunks(share).map(sum).reduce(|| 0, u64::wrapping_add);
         std::hint::black_box(sum);
         READ_BYTES as f64 / start.elapsed().as_secs_f64().max(1e-9)
     };
     (0..READS).map(|_| read()).fold(0.0, f64::max)
 }
 
-/// A line of the cache: a vector that lies across two of them is read half as fast.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Line([u64; 8]);
-
-/// The sum of some words, with the widest vectors: with those that every processor has, two cores
-/// of a Xeon with AVX-512 read 23 GB/s and not 28.
-fn sum(lines: &[Line]) -> u64 {
-    run(Sum(lines))
-}
-
-struct Sum<'a>(&'a [Line]);
-
-impl Work for Sum<'_> {
-    type Output = u64;
-
-    #[inline(always)]
-    fn with<P: Processor>(self, _: P) -> u64 {
-        // Four sums, so that no addition waits for another.
-        let (fours, rest) = self.0.as_chunks::<4>();
-        let mut sums = [[0_u64; 8]; 4];
-        for four in fours {
-            for (sums, line) in sums.iter_mut().zip(four) {
-                for (sum, word) in sums.iter_mut().zip(line.0) {
-                    *sum = sum.wrapping_add(word);
-                }
-            }
+/// In eight sums, so that no addition waits for another.
+fn sum(words: &[u64]) -> u64 {
+    let (eights, rest) = words.as_chunks::<8>();
+    let mut sums = [0_u64; 8];
+    for eight in eights {
+        for (sum, word) in sums.iter_mut().zip(eight) {
+            *sum = sum.wrapping_add(*word);
         }
-        let rest = rest.iter().flat_map(|line| line.0);
-        sums.into_iter().flatten().chain(rest).fold(0, u64::wrapping_add)
     }
+    sums.into_iter().chain(rest.iter().copied()).fold(0, u64::wrapping_add)
 }
 
 /// Each thread multiplies a row group of its own with many columns, over and over.
@@ -107,17 +84,4 @@ fn multiplication_rate(model: &CpuModel) -> f64 {
         f64::from(runs) * each / start.elapsed().as_secs_f64()
     });
     rates.into_iter().sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_word_is_read_once() {
-        for count in [0, 1, 3, 4, 9] {
-            let lines: Vec<Line> = (0..count).map(|at| Line([at * at; 8])).collect();
-            assert_eq!(sum(&lines), (0..count).map(|at| at * at * 8).sum::<u64>());
-        }
-    }
 }
