@@ -54,9 +54,7 @@ pub(crate) fn draw(
         painted.lights = Lights::default();
         mesh.shine(map_of(&view), &mut painted.lights);
     }
-    let first = lights.corners.len() as u32;
-    lights.corners.extend_from_slice(&painted.lights.corners);
-    lights.triangles.extend(painted.lights.triangles.iter().map(|corner| corner + first));
+    lights.add(&painted.lights);
 }
 
 /// What borders are painted with.
@@ -73,11 +71,8 @@ impl Painter<'_> {
         let (model, visible) = (self.atlas.model(), self.view.visible());
         let plan = model.plan();
         // No border is broader than a cell per rank, and it ends before the next plot.
-        let reach = |name: &str| -> i64 {
-            let updates = loaded.acting_updates().filter(|update| update.tensor == name);
-            updates.map(|update| update.rank as i64).sum()
-        };
-        let most = model.tensors().iter().map(|tensor| reach(&tensor.name)).max().unwrap_or(0);
+        let acting = loaded.acting().len() as i64;
+        let most = acting * loaded.acting_updates().map(|it| it.rank as i64).max().unwrap_or(0);
         let near = |plot: &&Plot| {
             // A border may be in sight where its plot is not, and what bounds it too.
             let Cells { x, y, width, height } = plot.rect;
@@ -95,11 +90,12 @@ impl Painter<'_> {
             }
             let others = || plots.iter().map(|other| other.rect);
             let (north, west) = room(plot.rect, others(), ranks as i64);
+            let thick = [north, west].map(|room| (room * ROOM / ranks as f64).min(1.0));
             let mut line = 0;
             for update in updates {
+                let spreads = [&update.b, &update.a].map(|numbers| spread(numbers));
                 for rank in 0..update.rank {
-                    let thick = [north, west].map(|room| (room * ROOM / ranks as f64).min(1.0));
-                    self.lines(plot, (update, rank), (line, thick), mesh);
+                    self.lines(plot, (update, rank, spreads), (line, thick), mesh);
                     line += 1;
                 }
             }
@@ -110,7 +106,7 @@ impl Painter<'_> {
     fn lines(
         &self,
         plot: &Plot,
-        (update, rank): (&LowRank, usize),
+        (update, rank, spreads): (&LowRank, usize, [f32; 2]),
         (line, [high, wide]): (usize, [f64; 2]),
         mesh: &mut RectMesh,
     ) {
@@ -121,7 +117,6 @@ impl Painter<'_> {
             let column = plot.columns.start as usize + at as usize;
             update.a.get(rank * update.inputs + column).filter(|_| column < update.inputs)
         };
-        let spreads = [&update.b, &update.a].map(|numbers| spread(numbers));
         let place = on_screen(self.view, plot.rect);
         let (scale, screen) = (self.view.scale as f32, map_of(self.view));
         let [high, wide] = [high, wide].map(|cells| cells as f32 * scale);

@@ -125,9 +125,7 @@ pub(crate) fn draw(
         mesh.shine(map_of(&view), &mut own);
         painted.lights = own;
     }
-    let first = lights.corners.len() as u32;
-    lights.corners.extend_from_slice(&painted.lights.corners);
-    lights.triangles.extend(painted.lights.triangles.iter().map(|corner| corner + first));
+    lights.add(&painted.lights);
 }
 
 /// The largest root mean square of what is added to any tensor.

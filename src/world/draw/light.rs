@@ -35,6 +35,15 @@ pub struct Lights {
     pub triangles: Vec<u32>,
 }
 
+impl Lights {
+    /// Lays others over these.
+    pub fn add(&mut self, others: &Self) {
+        let first = self.corners.len() as u32;
+        self.corners.extend_from_slice(&others.corners);
+        self.triangles.extend(others.triangles.iter().map(|corner| corner + first));
+    }
+}
+
 impl ExtractResource for Lights {
     type Source = Self;
 
